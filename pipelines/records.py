@@ -1,0 +1,141 @@
+"""Every column of every dataset: its type, its unit, and who writes it.
+
+A dataset's name picks its schema here and its expectations in `pipelines.quality`. Ids are 32 hexadecimal
+digits of blake2b, a function of content alone: the same pair has the same id in every run, on every engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyarrow as pa
+
+
+def record_id(*parts: str) -> str:
+    """Content-addressed id: 32 hex digits of blake2b over `parts` joined by NUL."""
+    return hashlib.blake2b(
+        "\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16
+    ).hexdigest()
+
+
+def uniform(seed: int, *parts: str) -> float:
+    """A draw in [0, 1) that depends on (seed, parts) only, never on worker or order.
+
+    The top 53 bits of blake2b, so that every value is an exact float64.
+    """
+    digest = hashlib.blake2b("\0".join((str(seed), *parts)).encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / float(1 << 53)
+
+
+def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+_PAIR = [
+    _column("pair_id", pa.string(), "record_id(image_url, text); by extract"),
+    _column("image_url", pa.string(), "absolute http(s) URL; by extract"),
+    _column("text", pa.string(), "text of the pair, white space folded; by extract"),
+    _column("text_source", pa.string(), "alt, figcaption or title; by extract"),
+    _column(
+        "page_url",
+        pa.string(),
+        "the page that showed the image (the least, if several); by extract",
+    ),
+    _column("language", pa.string(), "BCP 47 primary subtag, 'und' if unknown; by extract"),
+]
+
+TEXT = pa.struct(
+    [
+        pa.field("pair_id", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("page_url", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("queries", pa.list_(pa.string())),
+    ]
+)
+"""One text of an image: a pair without its image URL."""
+
+_TARGET = [
+    _column("image_id", pa.string(), "record_id(image_url); by balance"),
+    _column("image_url", pa.string(), "absolute http(s) URL; by extract"),
+    _column("texts", pa.list_(TEXT), "every kept text of the image, sorted by pair_id; by balance"),
+]
+
+_PICTURE = [
+    _column("image", pa.binary(), "encoded image, shorter side at most image_size; by fetch", True),
+    _column("format", pa.string(), "jpeg, png or webp: how `image` is encoded; by fetch", True),
+    _column("width", pa.int32(), "pixels of `image`; by fetch", True),
+    _column("height", pa.int32(), "pixels of `image`; by fetch", True),
+    _column("original_width", pa.int32(), "pixels as fetched; by fetch", True),
+    _column("original_height", pa.int32(), "pixels as fetched; by fetch", True),
+    _column("sha256", pa.string(), "of the bytes as fetched; by fetch", True),
+    _column("phash", pa.string(), "64-bit perceptual hash, 16 hex digits; by fetch", True),
+    _column("thumbnail", pa.binary(), "16 x 16 RGB, 768 bytes, row-major; by fetch", True),
+]
+
+_QUERIES_OF_PAIR = _column(
+    "queries", pa.list_(pa.string()), "queries found in `text`, sorted; by match"
+)
+
+CANDIDATES = pa.schema(_PAIR)
+QUERIES = pa.schema(
+    [
+        _column("query", pa.string(), "lower case, single spaces; by queries"),
+        _column("source", pa.string(), "unigram, bigram, title, synset or file; by queries"),
+        _column(
+            "count", pa.int64(), "occurrences in the text corpus, 0 where not counted; by queries"
+        ),
+    ]
+)
+MATCHES = pa.schema([*_PAIR, _QUERIES_OF_PAIR])
+PAIRS = pa.schema(
+    [*_PAIR, _column("queries", pa.list_(pa.string()), "queries that kept it, sorted; by balance")]
+)
+TARGETS = pa.schema(_TARGET)
+FETCHED = pa.schema(
+    [
+        *_TARGET,
+        _column("status", pa.string(), "ok, or the reason why there is no image; by fetch"),
+        _column("detail", pa.string(), "what was seen, for a person; by fetch"),
+        *_PICTURE,
+    ]
+)
+SAMPLES = pa.schema([*_TARGET, *[field.with_nullable(False) for field in _PICTURE]])
+LABELLED = pa.schema(
+    [
+        _column("image_id", pa.string(), "record_id of the image's origin; by the suite"),
+        _column("image", pa.binary(), "encoded image; by the suite"),
+        _column("label", pa.int32(), "index of the class in the suite's class list; by the suite"),
+        _column("class_name", pa.string(), "name of the class; by the suite"),
+        _column(
+            "group",
+            pa.string(),
+            "where the picture comes from, such as the drawing hand; by the suite",
+        ),
+    ]
+)
+SCORES = pa.schema(
+    [
+        _column("suite", pa.string(), "zero-shot, shift, retrieval or supervised; by score"),
+        _column("dataset", pa.string(), "name of the evaluation set; by score"),
+        _column("split", pa.string(), "which part of it, such as held or all; by score"),
+        _column("metric", pa.string(), "such as top1, top5, image_to_text_r1; by score"),
+        _column("model", pa.string(), "which model was scored; by score"),
+        _column("value", pa.float64(), "of the metric, in [0, 1] where it is a rate; by score"),
+        _column("n", pa.int64(), "number of scored items; by score"),
+        _column("standard_error", pa.float64(), "of value, NaN where it has none; by score", True),
+    ]
+)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "candidates": CANDIDATES,
+    "queries": QUERIES,
+    "matches": MATCHES,
+    "pairs": PAIRS,
+    "targets": TARGETS,
+    "fetched": FETCHED,
+    "samples": SAMPLES,
+    "labelled": LABELLED,
+    "scores": SCORES,
+}
