@@ -206,7 +206,8 @@ def rows_hash(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> tuple[int
     return total % (1 << 128), rows
 
 
-def _file_sha256(path: str) -> str:
+def file_sha256(path: str) -> str:
+    """Sha256 of a file's bytes, 64 hex digits."""
     fs, inner = filesystem(path)
     digest = hashlib.sha256()
     with fs.open_input_stream(inner, buffer_size=0) as source:
@@ -216,11 +217,15 @@ def _file_sha256(path: str) -> str:
 
 
 def config_dict(config: object) -> dict[str, Any]:
-    """A config dataclass (or mapping) as plain JSON values."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        config = dataclasses.asdict(config)
-    value: dict[str, Any] = json.loads(json.dumps(config, default=str))
+    """A config dataclass, or a mapping that may hold some, as plain JSON values."""
+    value: dict[str, Any] = json.loads(json.dumps(config, default=_as_json))
     return value
+
+
+def _as_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
 
 
 def hash_json(value: Any) -> str:
@@ -304,7 +309,7 @@ def build(
         shards, digest = _hash_shards(path, name, [f for f in files if f.endswith(".parquet")])
         report = quality.check(name, path, [shard.file for shard in shards])
     else:
-        shards = [Shard(file, 0, _file_sha256(posixpath.join(path, file))) for file in files]
+        shards = [Shard(file, 0, file_sha256(posixpath.join(path, file))) for file in files]
         digest, report = content_hash(path), {}
     manifest = Manifest(
         name=name,
@@ -313,7 +318,7 @@ def build(
         shards=shards,
         content_hash=digest,
         config=resolved,
-        config_hash=plan["config_hash"],
+        config_hash=hash_json(resolved),
         seed=seed,
         code_version=code_version(),
         parents=[
@@ -345,7 +350,7 @@ def _hash_shards(path: str, name: str, files: list[str]) -> tuple[list[Shard], s
         _check_schema(full, schema)
         part, rows = rows_hash(shard_batches(full, schema.names), schema)
         total += part
-        shards.append(Shard(file, rows, _file_sha256(full)))
+        shards.append(Shard(file, rows, file_sha256(full)))
     return shards, f"{total % (1 << 128):032x}"
 
 
@@ -386,7 +391,7 @@ def verify(path: str) -> list[str]:
         stray = {file for file in present - set(listed) if file.endswith(".parquet")}
         problems += [f"{path}/{file}: not in the manifest" for file in sorted(stray)]
     for file in sorted(set(listed) & present):
-        if _file_sha256(posixpath.join(path, file)) != listed[file].sha256:
+        if file_sha256(posixpath.join(path, file)) != listed[file].sha256:
             problems.append(f"{path}/{file}: sha256 differs from the manifest")
     if dataset.manifest.schema and not problems:
         _, digest = _hash_shards(path, dataset.manifest.name, list(listed))

@@ -118,7 +118,7 @@ def check(name: str, path: str, files: list[str]) -> dict[str, Any]:
 
 
 def _run(expectation: Expectation, name: str, path: str, files: list[str]) -> dict[str, Any]:
-    """One expectation over all shards; uniqueness needs its one column whole, all else goes a shard at a time."""
+    """One expectation over all shards, a shard at a time; uniqueness needs its one column whole."""
     whole = expectation.kind == "ExpectColumnValuesToBeUnique"
     groups = [files] if whole else [[file] for file in files]
     unexpected, examples = 0, []
@@ -148,7 +148,8 @@ def _frame(name: str, column: str, path: str, files: list[str]) -> pd.DataFrame:
         for file in files
         for batch in shard_batches(posixpath.join(path, file), [column])
     ]
-    return pa.Table.from_batches(batches, schema.remove_metadata()).to_pandas()
+    frame: pd.DataFrame = pa.Table.from_batches(batches, schema).to_pandas()
+    return frame
 
 
 @functools.cache

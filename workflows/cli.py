@@ -1,0 +1,60 @@
+"""The command line: `sightmill RECIPE --field value`.
+
+Each recipe is a function of one config dataclass, and its flags are that dataclass. Only the recipe that is asked
+for is imported, so that `sightmill --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+RECIPES: dict[str, tuple[str, str, str]] = {
+    "demo": ("workflows.demo", "DemoConfig", "web pages to corpus to CLIP to report, on real input"),
+    "wit": ("workflows.wit", "WitConfig", "WARC files and a query list to a balanced image-text corpus"),
+    "crawl": ("workflows.crawl", "CrawlRecipe", "seed URLs to WARC files"),
+    "queries": ("workflows.query_list", "QueryListConfig", "a text corpus to CLIP's query list"),
+    "train-clip": ("workflows.train_clip", "TrainClipConfig", "a samples dataset to a CLIP checkpoint"),
+    "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
+    "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
+    "verify": ("workflows.inspect", "Verify", "datasets against their manifests, shard by shard"),
+    "trace": ("workflows.inspect", "Trace", "any dataset or scorecard back to queries and URLs"),
+    "export": ("workflows.inspect", "Export", "samples to WebDataset tars or a Hugging Face folder"),
+}
+"""Name on the command line: module, its config dataclass (with a `run` method), one line of help."""
+
+
+def main() -> None:
+    """Run the recipe that the arguments name; a mistake of the user's is one line, not a traceback."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
+        print(usage())
+        return
+    if name not in RECIPES:
+        sys.exit(f"sightmill: no recipe {name!r}; there are {', '.join(RECIPES)}")
+    module, config, _ = RECIPES[name]
+    sys.exit(run(f"sightmill {name}", getattr(importlib.import_module(module), config), sys.argv[2:]))
+
+
+def usage() -> str:
+    """The recipes, a line each."""
+    lines = [f"  {name:<12}{about}" for name, (_, _, about) in RECIPES.items()]
+    return "\n".join(
+        ["usage: sightmill RECIPE [--field value ...]", "", *lines, "", "sightmill RECIPE --help"]
+    )
+
+
+def run(program: str, config: Any, arguments: list[str]) -> int:
+    """Parse `arguments` into the `config` class and run it; returns the exit status."""
+    import tyro
+
+    from pipelines.datasets import DatasetError
+    from pipelines.quality import QualityError
+
+    recipe = tyro.cli(config, args=arguments, prog=program)
+    try:
+        return int(recipe.run() or 0)
+    except (DatasetError, QualityError, OSError, ValueError) as error:
+        print(f"{program}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1

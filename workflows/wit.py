@@ -1,0 +1,119 @@
+"""WARC files and a query list in, a query-balanced image-text corpus out: CLIP's WIT, on your own crawl.
+
+    sightmill wit --warc 'crawl/*.warc.gz' --queries queries.txt --per-query 20000 --out corpus
+
+Comes out: `OUT/candidates`, `OUT/pairs`, `OUT/samples` (and what lies between), each with its manifest.
+"""
+
+from __future__ import annotations
+
+import glob as local_glob
+import posixpath
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pipelines import datasets
+from pipelines.datasets import Dataset, DatasetError
+from pipelines.engines import Engines
+from pipelines.web.balance import BalanceConfig
+from pipelines.web.client import ClientConfig
+from pipelines.web.extract import ExtractConfig, write_candidates
+from pipelines.web.fetch import FetchConfig
+from pipelines.web.images import ImageConfig
+from pipelines.web.queries import write_file_queries
+from pipelines.web.warc import fingerprint
+from workflows.console import Console
+from workflows.corpus import CorpusConfig, samples
+from workflows.flags import EngineFlags
+
+
+@dataclass(frozen=True)
+class WitConfig:
+    """A query-balanced corpus from WARC or WAT files."""
+
+    warc: str
+    """Glob of WARC or WAT files (Common Crawl's layout), local or fsspec URL."""
+    queries: str
+    """Text file, a query a line."""
+    out: str
+    """Folder of the datasets."""
+    per_query: int = 20_000
+    """Pairs that a query may bring."""
+    mode: Literal["cap", "sample"] = "cap"
+    """cap: CLIP's at most per_query a query; sample: MetaCLIP's p = min(1, per_query / count)."""
+    image_size: int = 256
+    """Pixels of a kept picture's shorter side."""
+    seed: int = 0
+    """Of the balancing."""
+    allow_private: bool = False
+    """Fetch from loopback and private addresses too."""
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    """How candidates are taken from pages."""
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    """Limits and manners of fetching."""
+    engines: EngineFlags = field(default_factory=Engines)
+    """Where the stages run."""
+
+    def run(self) -> None:
+        """Run the recipe."""
+        wit(self)
+
+
+def wit(config: WitConfig, console: Console | None = None) -> Dataset:
+    """Run the recipe; returns the `samples` dataset."""
+    console = console or Console()
+    files = _expand(config.warc)
+    candidates = console.stage(
+        "extract",
+        lambda _: datasets.build(
+            posixpath.join(config.out, "candidates"),
+            name="candidates",
+            config={"extract": config.extract, "warc": fingerprint(files)},
+            seed=0,
+            parents=[],
+            write=lambda folder: write_candidates(files, folder, config.extract, config.engines),
+        ),
+    )
+    queries = console.stage("read queries", lambda _: file_queries(config.queries, config.out))
+    fetch = replace(
+        config.fetch,
+        client=replace(config.fetch.client, allow_private=config.allow_private),
+        image=replace(config.fetch.image, image_size=config.image_size),
+    )
+    corpus = CorpusConfig(BalanceConfig(config.mode, config.per_query), fetch)
+    found = samples(
+        candidates,
+        queries,
+        config.out,
+        corpus,
+        seed=config.seed,
+        engines=config.engines,
+        console=console,
+    )
+    console.summary(f"{found.path}: {found.manifest.rows:,} images")
+    return found
+
+
+def file_queries(path: str, out: str) -> Dataset:
+    """The query list in a text file as the dataset `out`/queries."""
+    return datasets.build(
+        posixpath.join(out, "queries"),
+        name="queries",
+        config={"file": datasets.file_sha256(path)},
+        seed=0,
+        parents=[],
+        write=lambda folder: write_file_queries(path, folder),
+    )
+
+
+def _expand(pattern: str) -> list[str]:
+    """Files of a glob. Raises DatasetError where it matches nothing."""
+    if "://" in pattern:
+        import fsspec
+
+        files = [str(file.full_name) for file in fsspec.open_files(pattern)]
+    else:
+        files = sorted(local_glob.glob(pattern, recursive=True))
+    if not files:
+        raise DatasetError(f"--warc {pattern!r} matches no file")
+    return files
