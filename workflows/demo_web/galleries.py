@@ -78,6 +78,15 @@ def _draft_figure(concept: Concept) -> str:
     return figure(image(f"/drafts/{concept.key}.png", f"draft of {concept.name}"))
 
 
+def drawing_paths(concept: Concept) -> list[tuple[str, str]]:
+    """(site, path) of every picture that shows the concept and that a crawl may reach."""
+    return [
+        ("google", _google_png(concept)),
+        ("google", _recent_png(concept)),
+        ("twitter", _twitter_png(concept)),
+    ]
+
+
 def twitter_gallery(concepts: Sequence[Concept], held: Collection[str]) -> Site:
     """Every concept that is not held, as Twitter draws it."""
     shown = [concept for concept in concepts if concept.key not in held]

@@ -1,0 +1,129 @@
+"""What a model answered, item by item: the rows that every score is counted from.
+
+A score keeps its answers, so that a figure can be followed to the pictures behind it, another
+metric needs no second run, and the report can show what went right and wrong. One dataset a
+contender, a shard an evaluation set: a rerun after a kill goes on with the sets that are still
+missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from evaluators.answers import Row, matched, named
+from evaluators.contenders import Contender, Encoder, Model
+from evaluators.embed import EmbedConfig, Embedded, embed
+from evaluators.suites.kinds import Classification, Suite, class_names, datasets_of
+from pipelines import datasets
+from pipelines.datasets import Dataset
+
+SCHEMA = pa.schema(
+    [
+        pa.field("suite", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),  # zero_shot, image_to_text or text_to_image
+        pa.field("item", pa.string(), nullable=False),  # image_id, or the text that was asked with
+        pa.field(
+            "truth", pa.string(), nullable=False
+        ),  # class, caption, or image_id: a right answer
+        pa.field(
+            "rank", pa.int32()
+        ),  # place of the best right answer, 0 the best; null: unanswered
+        pa.field("candidates", pa.int32(), nullable=False),  # answers to choose from
+        pa.field("partners", pa.int32(), nullable=False),  # right ones among them
+        pa.field("top", pa.list_(pa.string()), nullable=False),  # the best answers, best first
+        pa.field(
+            "top_scores", pa.list_(pa.float32()), nullable=False
+        ),  # softmax; retrieval: cosine
+    ]
+)
+
+
+def predict(
+    contender: Contender, suites: Sequence[Suite], out: str, config: EmbedConfig
+) -> Dataset:
+    """The predictions of one contender over every set of `suites` that it can answer.
+
+    A classifier has no texts, so it is left out of retrieval. Images that cannot be decoded are
+    rows without a rank, and drop count "undecodable".
+    """
+    plan = {
+        "model": contender.name,
+        "suites": [suite.plan() for suite in suites],
+        "batch_size": config.batch_size,
+    }
+    sets = datasets_of(source for suite in suites for source in suite.sets.values())
+
+    def write(folder: str) -> dict[str, int]:
+        model = functools.cache(contender.load)
+        for suite in suites:
+            if isinstance(suite, Classification) or isinstance(model(), Encoder):
+                _write_suite(folder, suite, contender, model(), config)
+        unanswered = sum(
+            b.column("rank").null_count for s in _shards(folder) for b in datasets.shard_batches(s)
+        )
+        return {"undecodable": unanswered} if unanswered else {}
+
+    return datasets.build(
+        out,
+        name="predictions",
+        config=plan,
+        seed=0,
+        parents=[*contender.made_from, *sets],
+        write=write,
+        content_hash=_content_hash,
+    )
+
+
+def read(predictions: Dataset) -> pa.Table:
+    """All rows of a predictions dataset."""
+    batches = [
+        b for shard in predictions.shards for b in datasets.shard_batches(shard, SCHEMA.names)
+    ]
+    return pa.Table.from_batches([b.cast(SCHEMA) for b in batches], SCHEMA)
+
+
+def _write_suite(
+    folder: str, suite: Suite, contender: Contender, model: Model, config: EmbedConfig
+) -> None:
+    """A shard a set; each dataset passes the model once, however many of its groups are sets."""
+    classes = class_names(suite) if isinstance(suite, Classification) else []
+    shard = {name: posixpath.join(folder, f"{suite.name}.{name}.parquet") for name in suite.sets}
+    missing = [name for name in suite.sets if shard[name] not in _shards(folder)]
+    load = contender.load if config.workers else lambda: model
+    for dataset in datasets_of({name: suite.sets[name] for name in missing}.values()):
+        seen = embed(dataset, load, config)
+        for name in missing:
+            source = suite.sets[name]
+            if source.dataset.path == dataset.path:
+                rows = _answers(suite, model, seen.of(source.group), classes)
+                common = {"suite": suite.name, "dataset": name, "model": contender.name}
+                table = pa.Table.from_pylist([{**common, **row} for row in rows], schema=SCHEMA)
+                datasets.write_shard(shard[name], table)
+
+
+def _answers(suite: Suite, model: Model, seen: Embedded, classes: list[str]) -> Iterator[Row]:
+    if isinstance(suite, Classification):
+        return named(model, seen, classes, suite.templates)
+    assert isinstance(model, Encoder)  # predict() asks no classifier to match
+    return matched(model, seen, suite.template)
+
+
+def _shards(folder: str) -> list[str]:
+    fs, inner = datasets.filesystem(folder)
+    names = sorted(info.base_name for info in fs.get_file_info(pafs.FileSelector(inner)))
+    return [posixpath.join(folder, n) for n in names if n.endswith(".parquet") and n[0] != "."]
+
+
+def _content_hash(folder: str) -> str:
+    parts = (
+        datasets.rows_hash(datasets.shard_batches(file, SCHEMA.names), SCHEMA)
+        for file in _shards(folder)
+    )
+    return f"{sum(total for total, _ in parts) % (1 << 128):032x}"

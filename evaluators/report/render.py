@@ -1,0 +1,94 @@
+"""The page: one HTML file that needs nothing else.
+
+Top-down: headline figures, what came out in two sentences, the corpus, the training, the scores,
+examples, then what a careful reader checks: quality, contamination, lineage, config, commands. The
+templates are HTML and hold no logic but loops; what they show is made here and in the neighbouring
+files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evaluators.report import charts, wording
+from evaluators.report.inputs import ReportInputs
+from evaluators.report.lineage import lineage
+from evaluators.report.pictures import data_uri
+from evaluators.report.tables import score_tables
+
+SECTIONS = {
+    "funnel": ("Corpus", "no funnel counts were given"),
+    "balance": ("Head and tail", "no query counts were given"),
+    "samples": ("Samples", "no samples were given"),
+    "training": ("Training", "no training curve was given"),
+    "scores": ("Scores", "nothing was scored"),
+    "shift": ("Shift", "no shift was scored"),
+    "namings": ("Zero-shot answers", "no zero-shot answers were given"),
+    "matches": ("Retrieval answers", "no retrieval answers were given"),
+    "quality": ("Quality", "no manifests were given"),
+    "overlap": ("Contamination", "overlap of tests and corpus was not checked"),
+    "lineage": ("Lineage", "no manifests were given"),
+    "config": ("Reproduce", "neither config nor commands were given"),
+}
+"""By template, the section's title and what is said where its inputs are missing."""
+
+
+def present(inputs: ReportInputs) -> dict[str, bool]:
+    """By section: whether there is anything to show in it."""
+    found = {
+        "funnel": inputs.funnel,
+        "balance": inputs.queries,
+        "samples": inputs.samples or inputs.rejected,
+        "training": any(len(run.lines) > 1 for run in inputs.runs),
+        "scores": inputs.scores,
+        "shift": inputs.shifts,
+        "namings": inputs.namings,
+        "matches": inputs.matches,
+        "quality": any(m.get("quality") for m in inputs.manifests.values()),
+        "overlap": inputs.overlap,
+        "lineage": inputs.manifests,
+        "config": inputs.config or inputs.commands,
+    }
+    return {name: bool(found[name]) for name in SECTIONS}
+
+
+def render(inputs: ReportInputs) -> str:
+    """The page."""
+    import jinja2
+
+    folder = Path(__file__).parent / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = ("number", "percent", "points", "span", "duration")
+    environment.filters.update({name: getattr(wording, name) for name in words})
+    environment.filters.update(picture=data_uri, pretty=_pretty, svg=_safe)
+    shown = present(inputs)
+    return environment.get_template("page.html").render(
+        inputs=inputs,
+        sections=[(name, title) for name, (title, _) in SECTIONS.items() if shown[name]],
+        missing=[(title, why) for name, (title, why) in SECTIONS.items() if not shown[name]],
+        cards=list(wording.cards(inputs)),
+        summary=wording.summary(inputs),
+        tables=score_tables(inputs),
+        lineage=lineage(inputs.manifests),
+        charts=charts,
+        MINUS=wording.MINUS,
+    )
+
+
+def _safe(drawing: str) -> Any:
+    """Our own SVG goes into the page as it is."""
+    from markupsafe import Markup
+
+    return Markup(drawing)
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

@@ -1,0 +1,31 @@
+"""The report into a folder: report.html, and the scores beside it as JSON and CSV."""
+
+from __future__ import annotations
+
+import posixpath
+
+from evaluators.report.inputs import ReportInputs
+from evaluators.report.render import render
+from evaluators.report.tables import scores_csv, scores_json
+from pipelines.datasets import write_file
+
+
+def write_report(inputs: ReportInputs, out: str) -> str:
+    """Write report.html, scores.json and scores.csv into the folder `out`.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        OSError: a file cannot be written; the message names it.
+    """
+    _write(posixpath.join(out, "scores.json"), scores_json(inputs.scores))
+    _write(posixpath.join(out, "scores.csv"), scores_csv(inputs.scores))
+    page = posixpath.join(out, "report.html")
+    _write(page, render(inputs))
+    return page
+
+
+def _write(path: str, content: str) -> None:
+    data = content.encode("utf-8", "replace")  # texts of the web may hold lone surrogates
+    write_file(path, lambda sink: sink.write(data))

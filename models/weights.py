@@ -1,0 +1,164 @@
+"""Models to and from disk: a folder with `config.json` and `model.safetensors`, never a pickle.
+
+The config says which model it is and its dimensions; the weights are a flat state dict. A text
+model has its `tokenizer.json` beside them. Published CLIP layouts are read by
+`models.public_weights`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import posixpath
+import types
+import typing
+from typing import Any
+
+import torch
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from models.classifier import Classifier, ClassifierConfig
+from models.clip import CLIP, CLIPConfig
+from models.tokenizer import Tokenizer
+from pipelines.datasets import filesystem, write_file, write_json
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+ModelConfig = CLIPConfig | ClassifierConfig
+KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
+    "clip": (CLIP, CLIPConfig),
+    "classifier": (Classifier, ClassifierConfig),
+}
+
+
+class WeightsError(Exception):
+    """A state dict does not fit a model; the message names what is missing, unexpected or of
+    another shape.
+    """
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """A new model of `config`, initialised from torch's global generator."""
+    for model, kind in KINDS.values():
+        if isinstance(config, kind):
+            return model(config)
+    raise TypeError(
+        f"{type(config).__name__} configures no model; legal: CLIPConfig, ClassifierConfig"
+    )
+
+
+def describe(config: ModelConfig) -> dict[str, Any]:
+    """A model's config as JSON values, with its kind."""
+    kind = next(name for name, (_, cls) in KINDS.items() if isinstance(config, cls))
+    return {"kind": kind, **json.loads(json.dumps(dataclasses.asdict(config)))}
+
+
+def _typed(cls: type[Any], values: dict[str, Any]) -> Any:
+    """A (nested) dataclass from JSON values; ValueError names keys that it does not have."""
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no {unknown}; legal: {sorted(hints)}")
+    return cls(**{key: _value(hints[key], value) for key, value in values.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _typed(typing.cast("type[Any]", hint), value)
+    origin = typing.get_origin(hint)
+    if isinstance(value, list) and (origin is tuple or isinstance(hint, types.GenericAlias)):
+        return tuple(value)
+    return value
+
+
+def parse_config(values: dict[str, Any]) -> ModelConfig:
+    """The inverse of `describe`."""
+    values = dict(values)
+    kind = values.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(f"config kind={kind!r} must be one of {sorted(KINDS)}")
+    config: ModelConfig = _typed(KINDS[kind][1], values)
+    return config
+
+
+def read_bytes(path: str) -> bytes:
+    """A whole file, local or by URL."""
+    fs, inner = filesystem(path)
+    with fs.open_input_file(inner) as file:
+        data: bytes = file.read()
+    return data
+
+
+def write_tensors(path: str, tensors: dict[str, Tensor]) -> None:
+    """Writes a safetensors file atomically; sorted names, so equal tensors give equal bytes."""
+    ready = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    data = to_safetensors(ready)
+    write_file(path, lambda sink: sink.write(data))
+
+
+def read_tensors(path: str) -> dict[str, Tensor]:
+    """Reads a safetensors file. Raises WeightsError where it is torn or something else."""
+    try:
+        tensors: dict[str, Tensor] = parse_safetensors(read_bytes(path))
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
+    return tensors
+
+
+def fit(model: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
+    """Copies `tensors` into `model`. Raises WeightsError unless names and shapes are exactly the
+    model's.
+    """
+    wanted = model.state_dict()
+    problems = [f"missing {name}" for name in sorted(set(wanted) - set(tensors))]
+    problems += [f"unexpected {name}" for name in sorted(set(tensors) - set(wanted))]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)}, should be {tuple(wanted[name].shape)}"
+        for name in sorted(set(wanted) & set(tensors))
+        if tensors[name].shape != wanted[name].shape
+    ]
+    if problems:
+        raise WeightsError(f"{origin} does not fit {type(model).__name__}: {'; '.join(problems)}")
+    model.load_state_dict(tensors)
+
+
+def save(model: nn.Module, path: str, tokenizer: Tokenizer | None = None) -> None:
+    """Writes the folder `path`: weights, tokenizer if there is one, config last."""
+    write_tensors(posixpath.join(path, WEIGHTS), model.state_dict())
+    if tokenizer is not None:
+        write_json(posixpath.join(path, TOKENIZER), tokenizer.to_json())
+    write_json(posixpath.join(path, CONFIG), describe(typing.cast("ModelConfig", model.config)))
+
+
+def load(path: str) -> nn.Module:
+    """The model in the folder `path`, in evaluation mode, on CPU."""
+    config = parse_config(json.loads(read_bytes(posixpath.join(path, CONFIG))))
+    with torch.device("meta"):
+        model = build(config)
+    model = model.to_empty(device="cpu")
+    fit(model, read_tensors(posixpath.join(path, WEIGHTS)), path)
+    return model.eval()
+
+
+def load_tokenizer(path: str) -> Tokenizer:
+    """The tokenizer in the folder `path`."""
+    return Tokenizer.from_json(json.loads(read_bytes(posixpath.join(path, TOKENIZER))))
+
+
+def content_hash(path: str) -> str:
+    """32 hex digits of blake2b over what a score depends on: config, tokenizer and weights in
+    `path`.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    fs, folder = filesystem(path)
+    for name in (CONFIG, TOKENIZER, WEIGHTS):
+        inner = posixpath.join(folder, name)
+        if fs.get_file_info(inner).is_file:
+            with fs.open_input_file(inner) as file:
+                data = file.read()
+            digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest()

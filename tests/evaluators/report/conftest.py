@@ -1,0 +1,140 @@
+"""A small report with something in every section."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluators.report.inputs import (
+    Match,
+    Naming,
+    ReportInputs,
+    Run,
+    Sample,
+    Shift,
+    Stage,
+)
+from evaluators.robustness import Outcome, robustness
+from pipelines.web.head_tail import HeadTail
+
+
+def drawing(seed: int, side: int = 40) -> bytes:
+    """A PNG of noise."""
+    out = io.BytesIO()
+    array = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(array).save(out, "png")
+    return out.getvalue()
+
+
+def row(
+    suite: str, dataset: str, split: str, metric: str, model: str, value: float, n: int
+) -> dict:
+    error = 0.0 if model == "chance" else (value * (1 - value) / n) ** 0.5
+    return {
+        "suite": suite,
+        "dataset": dataset,
+        "split": split,
+        "metric": metric,
+        "model": model,
+        "value": value,
+        "n": n,
+        "standard_error": error,
+    }
+
+
+def manifest(name: str, rows: int, parents: list[str], failed: int = 0) -> dict[str, Any]:
+    check = {
+        "expectation": f"{name} holds",
+        "critical": False,
+        "success": not failed,
+        "unexpected": failed,
+        "examples": ["odd"] if failed else [],
+    }
+    return {
+        "name": name,
+        "schema": [{"name": "x"}],
+        "rows": rows,
+        "shards": [],
+        "content_hash": f"{name:0<32}",
+        "config": {},
+        "config_hash": f"c{name:0<31}",
+        "seed": 0,
+        "code_version": "0+g1",
+        "parents": [{"name": p, "path": f"../{p}", "content_hash": f"{p:0<32}"} for p in parents],
+        "dropped": {},
+        "quality": {"success": not failed, "expectations": [check]},
+    }
+
+
+def simulated_shift() -> Shift:
+    rng = np.random.default_rng(0)
+    hard = rng.random(80)
+    ones = np.ones(80)
+
+    def outcome(name: str, inside: float, outside: float) -> Outcome:
+        return Outcome(name, (hard < inside) * 1.0, ones, (hard < outside) * 1.0, ones)
+
+    standard = [outcome("supervised", 0.5, 0.25), outcome("pixels", 0.2, 0.1)]
+    models = [outcome("CLIP", 0.6, 0.5), *standard]
+    found = [robustness(m, standard, resamples=100) for m in models]
+    return Shift("concepts", "known", "unseen", found, ("supervised", "pixels"))
+
+
+@pytest.fixture
+def inputs() -> ReportInputs:
+    return ReportInputs(
+        title="A <small> report",
+        model="CLIP",
+        created="2026-11-23",
+        introduction="Made by hand.",
+        funnel=[
+            Stage("Crawled", 1000, "pages", dropped={"robots_txt": 12}),
+            Stage("Kept", 250, "images", dropped={"near_duplicate": 34, "too_small": 5}),
+        ],
+        queries=HeadTail(
+            5, ["the", "owl", "rare", "never"], np.array([900, 20, 1, 0]), np.array([5, 5, 1, 0])
+        ),
+        samples=[Sample(drawing(1), ["an owl", "<script>alert(1)</script>"], "http://x/owl.png")],
+        rejected=[Sample(None, ["a map"], reason="too_many_pixels: 20000 x 20000")],
+        runs=[
+            Run(
+                "CLIP",
+                [
+                    {"step": s, "loss": 5 - s / 10, "examples_per_second": 600, "seconds": 6.0 * s}
+                    for s in range(1, 41)
+                ],
+                {"parameters": "6 million"},
+            )
+        ],
+        scores=[
+            row("concepts", "unseen", "all", "top1", "CLIP", 0.25, 1500),
+            row("concepts", "unseen", "all", "top1", "supervised", 0.2, 1500),
+            row("concepts", "unseen", "all", "top1", "chance", 0.001, 1500),
+            row("concepts", "unseen", "held", "gap", "CLIP", 0.1, 80),
+            row("captions", "stamps", "all", "image_to_text_r5", "CLIP", 0.5, 200),
+            {**row("captions", "stamps", "all", "image_to_text_r1", "CLIP", 0.1, 200)}
+            | {"standard_error": float("nan")},
+        ],
+        shifts=[simulated_shift()],
+        namings=[
+            Naming(drawing(2), "owl", [("owl", 0.8), ("cat", 0.1)], 0, "unseen"),
+            Naming(b"no image", "bat", [("mouse", 0.6), ("bat", 0.2)], 1, "unseen"),
+        ],
+        matches=[
+            Match("a red house", None, [("a house", drawing(3), True)], 0),
+            Match("an owl", drawing(4), [("a bat", None, False)], 7),
+        ],
+        overlap=[{"test_set": "unseen", "images": 1500, "near_duplicates": 0, "share": 0.25}],
+        overlap_method="Perceptual hash.",
+        manifests={
+            "candidates": manifest("candidates", 2000, []),
+            "samples": manifest("samples", 250, ["candidates", "gone"], failed=3),
+        },
+        config={"seed": 0},
+        commands=["make demo"],
+        left_out=["The stamps were left out."],
+    )

@@ -1,0 +1,75 @@
+"""What the demo's stages are set to, and why: sized for two CPU cores and about ten minutes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from models.clip import CLIP_SMALL
+from models.training.augment import AugmentConfig
+from models.training.loaders import LoaderConfig
+from models.training.loop import TrainConfig
+from models.training.optimizer import OptimizerConfig
+from pipelines.web.balance import BalanceConfig
+from pipelines.web.client import ClientConfig
+from pipelines.web.crawl import CrawlConfig
+from pipelines.web.fetch import FetchConfig
+from pipelines.web.filters import SizeRules
+from pipelines.web.images import ImageConfig
+from pipelines.web.queries import QueriesConfig
+from workflows.corpus import CorpusConfig
+from workflows.demo_web.packages import wiki_text, wordnet_dict
+from workflows.train import Schedule
+
+CORPUS = CorpusConfig(
+    balance=BalanceConfig(mode="cap", per_query=50),
+    fetch=FetchConfig(
+        client=ClientConfig(allow_private=True, per_host=16, total_seconds=10.0),
+        image=ImageConfig(image_size=128, size=SizeRules(min_side=32)),
+    ),
+)
+"""At most 50 pairs a query: of some 20,000 candidates the commonest words have hundreds. Emoji are 64 pixels wide."""
+
+MODEL = replace(
+    CLIP_SMALL,
+    vision=replace(CLIP_SMALL.vision, image_size=(32, 32), patch_size=8, patch_dropout=0.0),
+    text=replace(CLIP_SMALL.text, vocab_size=8192, width=128, depth=3, heads=2),
+)
+"""16 patches an image: shrunk to 8 x 8 pixels, nearest neighbours still name a quarter of Fluent's drawings."""
+
+_LOADING = LoaderConfig(
+    augment=AugmentConfig(least_area=0.8, most_area=1.25, brightness=0.2, contrast=0.2, saturation=0.3),
+    fit="pad",
+)
+
+CLIP_SCHEDULE = Schedule(
+    loading=_LOADING,
+    train=TrainConfig(
+        steps=2400,
+        batch_size=128,
+        optimizer=OptimizerConfig(rate=1e-3, warm_up=100, weight_decay=0.1),
+        log_every=20,
+        checkpoint_every=200,
+    ),
+)
+
+SUPERVISED_SCHEDULE = replace(CLIP_SCHEDULE, train=replace(CLIP_SCHEDULE.train, steps=1000))
+
+
+def queries(cache: str) -> QueriesConfig:
+    """CLIP's rule on a corpus of 0.8 million words instead of Wikipedia's billions: so lower thresholds."""
+    folder = Path(cache)
+    return QueriesConfig(
+        corpus=(str(wiki_text(folder)),),
+        wordnet=str(wordnet_dict(folder)),
+        min_count=100,
+        min_bigram_count=5,
+        min_pmi=8.0,
+    )
+
+
+def crawl(seeds: list[str]) -> CrawlConfig:
+    """All of the demo's sites, as fast as they answer: they stand on this machine."""
+    return CrawlConfig(
+        seeds=tuple(seeds), delay_s=0.0, concurrency_per_site=8, timeout_s=10.0, allow_private=True
+    )

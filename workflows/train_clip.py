@@ -1,0 +1,51 @@
+"""A samples dataset to a CLIP checkpoint, on this machine's cores or a cluster's GPUs.
+
+    sightmill train-clip --samples corpus/samples --out checkpoints/clip --model ViT-B/32
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from models.clip import CLIP_B_16, CLIP_B_32, CLIP_L_14, CLIP_L_14_336, CLIP_SMALL, CLIPConfig
+from pipelines.datasets import open_dataset
+from pipelines.engines import Engines
+from workflows.console import Console
+from workflows.flags import EngineFlags
+from workflows.train import Schedule, train_stage
+
+MODELS: dict[str, CLIPConfig] = {
+    "small": CLIP_SMALL,
+    "ViT-B/32": CLIP_B_32,
+    "ViT-B/16": CLIP_B_16,
+    "ViT-L/14": CLIP_L_14,
+    "ViT-L/14@336": CLIP_L_14_336,
+}
+
+
+@dataclass(frozen=True)
+class TrainClipConfig:
+    """Train a CLIP on a corpus; a killed run goes on from its latest checkpoint."""
+
+    samples: str
+    """Folder of the samples dataset."""
+    out: str
+    """Folder of the checkpoint."""
+    model: Literal["small", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336"] = "small"
+    """Size; the named ones have the dimensions of the paper."""
+    patch_dropout: float = 0.0
+    """Share of the patches left out in training (FLIP)."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """How it is trained."""
+    engines: EngineFlags = field(default_factory=Engines)
+    """Where it runs."""
+
+    def run(self) -> None:
+        """Run the recipe."""
+        console = Console()
+        model = MODELS[self.model]
+        model = replace(model, vision=replace(model.vision, patch_dropout=self.patch_dropout))
+        data = open_dataset(self.samples)
+        train_stage("train CLIP", self.out, model, data, self.schedule, self.engines, console)
+        console.summary(self.out)
