@@ -9,7 +9,8 @@ Letters: N images, C classes, M distinct texts, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,30 +33,49 @@ ZERO_SHOT, IMAGE_TO_TEXT, TEXT_TO_IMAGE = "zero_shot", "image_to_text", "text_to
 Row = dict[str, Any]
 
 
-def named(
-    model: Model, seen: Embedded, classes: list[str], templates: tuple[str, ...]
-) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Contest:
+    """What a model says of `classes`: its vectors to logits (N, C), made once for all sets."""
+
+    classes: list[str]
+    logits: Callable[[Vectors], Vectors]
+    ranks: Callable[[Vectors, Indices], Indices]
+
+
+def contest(model: Model, classes: list[str], templates: tuple[str, ...]) -> Contest:
+    """An encoder becomes a zero-shot classifier; a classifier's logits are put in our order."""
+    if not isinstance(model, Encoder):
+        own = model.classes
+        return Contest(
+            classes,
+            lambda vectors: align(vectors, own, classes),
+            lambda vectors, labels: supervised_ranks(vectors, own, classes, labels),
+        )
+    scale, classifier_CD = (
+        model.logit_scale,
+        class_embeddings(model.encode_text, classes, templates),
+    )
+    return Contest(
+        classes,
+        lambda vectors: scale * class_logits(vectors, classifier_CD),
+        lambda vectors, labels: zero_shot_ranks(vectors, classifier_CD, labels),
+    )
+
+
+def named(asked: Contest, seen: Embedded) -> Iterator[Row]:
     """Rows of a classification set: the true class's rank, and the softmax of the best five."""
+    classes, n_classes = asked.classes, len(asked.classes)
     index = {name: label for label, name in enumerate(classes)}
     labels_N = np.array([index[name] for name in seen.class_name], dtype=np.int64)
-    if isinstance(model, Encoder):
-        classifier_CD = class_embeddings(model.encode_text, classes, templates)
-        ranks_N = zero_shot_ranks(seen.vectors, classifier_CD, labels_N)
-    else:
-        ranks_N = supervised_ranks(seen.vectors, model.classes, classes, labels_N)
+    ranks_N = asked.ranks(seen.vectors, labels_N)
     for start in range(0, len(labels_N), IMAGES_A_BLOCK):
-        block = seen.vectors[start : start + IMAGES_A_BLOCK]
-        logits = (
-            model.logit_scale * class_logits(block, classifier_CD)
-            if isinstance(model, Encoder)
-            else align(block, model.classes, classes)
-        )
+        logits = asked.logits(seen.vectors[start : start + IMAGES_A_BLOCK])
         top, chances = top_classes(logits, TOP), _softmax(logits)
-        for i, n in enumerate(range(start, start + len(block))):
-            row = _asked(ZERO_SHOT, str(seen.image_id[n]), str(seen.class_name[n]), len(classes))
+        for i, n in enumerate(range(start, start + len(logits))):
+            row = _asked(ZERO_SHOT, str(seen.image_id[n]), str(seen.class_name[n]), n_classes)
             yield _answered(row, ranks_N[n], [classes[c] for c in top[i]], chances[i, top[i]])
     for image_id, name, _ in seen.undecodable:
-        yield _asked(ZERO_SHOT, image_id, name, len(classes))
+        yield _asked(ZERO_SHOT, image_id, name, n_classes)
 
 
 def _softmax(logits_NC: Vectors) -> Vectors:
@@ -63,7 +83,7 @@ def _softmax(logits_NC: Vectors) -> Vectors:
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
-def matched(model: Encoder, seen: Embedded, template: str) -> Iterator[Row]:
+def matched(model: Encoder, template: str, seen: Embedded) -> Iterator[Row]:
     """Rows of a retrieval set, both ways; equal bytes are one image, equal captions one text."""
     _, first, image_of = np.unique(seen.content, return_index=True, return_inverse=True)
     texts, text_of = np.unique(seen.class_name, return_inverse=True)

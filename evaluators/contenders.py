@@ -55,5 +55,7 @@ class Contender:
     """Makes the model where it is to run; Ray pickles it: a class, or a functools.partial."""
     made_from: tuple[Dataset, ...] = ()
     """Its checkpoint, or the data of a nearest-neighbour model: the scores' lineage and plan."""
+    settings: object = None
+    """What else its answers depend on, such as how images are fitted, as JSON values."""
     standard: bool = False
     """Whether it is one of the models that robustness is measured from (`evaluators.trend`)."""

@@ -6,12 +6,15 @@ Shapes: N images, S of them decoded, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluators.zero_shot import Vectors
-from models.pixels import Fit, decode
+
+if TYPE_CHECKING:
+    from models.pixels import Fit
 
 
 def decodable(
@@ -19,6 +22,8 @@ def decodable(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The images that decode, as uint8 (S, 3, H, W), and their places (S,) among the N."""
     from PIL import Image
+
+    from models.pixels import decode
 
     pixels, places = [], []
     for place, image in enumerate(images):

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from evaluators.answers import Row, matched, named
+from evaluators.answers import Row, contest, matched, named
 from evaluators.contenders import Contender, Encoder, Model
 from evaluators.embed import EmbedConfig, Embedded, embed
 from evaluators.suites.kinds import Classification, Suite, class_names, datasets_of
@@ -55,6 +55,7 @@ def predict(
     """
     plan = {
         "model": contender.name,
+        "settings": datasets.config_dict({"of": contender.settings}),
         "suites": [suite.plan() for suite in suites],
         "batch_size": config.batch_size,
     }
@@ -93,26 +94,26 @@ def _write_suite(
     folder: str, suite: Suite, contender: Contender, model: Model, config: EmbedConfig
 ) -> None:
     """A shard a set; each dataset passes the model once, however many of its groups are sets."""
-    classes = class_names(suite) if isinstance(suite, Classification) else []
     shard = {name: posixpath.join(folder, f"{suite.name}.{name}.parquet") for name in suite.sets}
     missing = [name for name in suite.sets if shard[name] not in _shards(folder)]
-    load = contender.load if config.workers else lambda: model
-    for dataset in datasets_of({name: suite.sets[name] for name in missing}.values()):
+    if not missing:
+        return
+    answer, load = _answering(suite, model), contender.load if config.workers else lambda: model
+    for dataset in datasets_of(suite.sets[name] for name in missing):
         seen = embed(dataset, load, config)
         for name in missing:
             source = suite.sets[name]
             if source.dataset.path == dataset.path:
-                rows = _answers(suite, model, seen.of(source.group), classes)
                 common = {"suite": suite.name, "dataset": name, "model": contender.name}
-                table = pa.Table.from_pylist([{**common, **row} for row in rows], schema=SCHEMA)
-                datasets.write_shard(shard[name], table)
+                rows = [{**common, **row} for row in answer(seen.of(source.group))]
+                datasets.write_shard(shard[name], pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
-def _answers(suite: Suite, model: Model, seen: Embedded, classes: list[str]) -> Iterator[Row]:
+def _answering(suite: Suite, model: Model) -> Callable[[Embedded], Iterator[Row]]:
     if isinstance(suite, Classification):
-        return named(model, seen, classes, suite.templates)
+        return functools.partial(named, contest(model, class_names(suite), suite.templates))
     assert isinstance(model, Encoder)  # predict() asks no classifier to match
-    return matched(model, seen, suite.template)
+    return functools.partial(matched, model, suite.template)
 
 
 def _shards(folder: str) -> list[str]:

@@ -1,12 +1,12 @@
 """A dataset is a folder: Parquet shards, and one manifest.json written last.
 
-A folder without a manifest is unfinished. While it is being built it holds plan.json (what is to be made, from
-what, with which config and seed), so that a rerun after a kill can tell work that it may go on with from work
-of another plan. Other things with a lineage, such as a crawl's WARC files or a checkpoint, are folders of the
-same kind that bring their own content hash.
+A folder without a manifest is unfinished. While it is being built it holds plan.json (what is to be
+made, from what, with which config and seed), so that a rerun after a kill can tell work that it may
+go on with from work of another plan. Other things with a lineage, such as a crawl's WARC files or a
+checkpoint, are folders of the same kind that bring their own content hash.
 
-The content hash is the sum, modulo 2**128, of one 128-bit blake2b per row: it depends on the multiset of rows
-and on nothing else, neither on their order nor on how they lie in shards.
+The content hash is the sum, modulo 2**128, of one 128-bit blake2b per row: it depends on the
+multiset of rows and on nothing else, neither on their order nor on how they lie in shards.
 
 Paths are local paths or any URL that pyarrow's filesystems open (s3://, gs://, hdfs://).
 """
@@ -36,12 +36,16 @@ ROWS_A_BATCH = 1024
 
 
 class DatasetError(Exception):
-    """A folder is not the dataset that it should be; the message names the folder and what to do."""
+    """A folder is not the dataset that it should be; the message names the folder and what to
+    do.
+    """
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of a dataset: its name in the folder, its rows (0 if it is no Parquet), its sha256."""
+    """One file of a dataset: its name in the folder, its rows (0 if it is no Parquet), its
+    sha256.
+    """
 
     file: str
     rows: int
@@ -50,7 +54,9 @@ class Shard:
 
 @dataclass(frozen=True)
 class Parent:
-    """What a dataset was made from: where it lay, seen from the child's folder, and what it held."""
+    """What a dataset was made from: where it lay, seen from the child's folder, and what it
+    held.
+    """
 
     name: str
     path: str
@@ -128,8 +134,8 @@ def _read_json(path: str) -> Any | None:
 def write_file(path: str, write: Callable[[Any], None]) -> None:
     """Write a file so that no reader ever sees a torn one: temporary name, then rename.
 
-    On an object store the single upload is atomic by itself. Raises OSError naming the path, such as when
-    the disk is full; nothing is left under the final name then.
+    On an object store the single upload is atomic by itself. Raises OSError naming the path, such
+    as when the disk is full; nothing is left under the final name then.
     """
     fs, inner = filesystem(path)
     folder, base = posixpath.split(inner)
@@ -143,10 +149,14 @@ def write_file(path: str, write: Callable[[Any], None]) -> None:
         raise OSError(error.errno, f"cannot write {path}: {error}") from error
 
 
+def write_bytes(path: str, data: bytes) -> None:
+    """Write `data`, atomically."""
+    write_file(path, lambda sink: sink.write(data))
+
+
 def write_json(path: str, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    data = (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-    write_file(path, lambda sink: sink.write(data))
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def write_shard(path: str, table: pa.Table) -> None:
@@ -167,7 +177,9 @@ def shard_batches(
 
 
 def _canonical(value: Any, out: bytearray) -> None:
-    """Append an unambiguous encoding of a row's value: a type letter, a length where needed, the content."""
+    """Append an unambiguous encoding of a row's value: a type letter, a length where needed, the
+    content.
+    """
     if value is None:
         out += b"n"
     elif isinstance(value, str):
@@ -193,7 +205,9 @@ def _canonical(value: Any, out: bytearray) -> None:
 
 
 def rows_hash(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> tuple[int, int]:
-    """(sum of the rows' 128-bit hashes modulo 2**128, number of rows); columns in `schema`'s order."""
+    """(sum of the rows' 128-bit hashes modulo 2**128, number of rows); columns in `schema`'s
+    order.
+    """
     total = rows = 0
     for batch in batches:
         columns = [batch.column(name).to_pylist() for name in schema.names]
@@ -252,7 +266,9 @@ def _relative(path: str, start: str) -> str:
 
 
 def _make_room(path: str, plan: dict[str, Any]) -> Dataset | None:
-    """The finished dataset of this very plan, or None with a folder that holds nothing of another plan."""
+    """The finished dataset of this very plan, or None with a folder that holds nothing of another
+    plan.
+    """
     fs, inner = filesystem(path)
     standing = _read_json(posixpath.join(path, PLAN))
     same = standing is not None and hash_json(standing) == hash_json(plan)
@@ -279,13 +295,14 @@ def build(
     write: Callable[[str], Mapping[str, int]],
     content_hash: Callable[[str], str] | None = None,
 ) -> Dataset:
-    """The dataset at `path`: as it stands if this very plan was finished there, else made by `write`.
+    """The dataset at `path`: as it stands if this very plan was finished there, else made by
+    `write`.
 
     Args:
-        name: key of `records.SCHEMAS` and of the expectations, or a name of its own with `content_hash`.
-        config: what the rows depend on, all of it: nothing else may change them.
-        write: puts shards into the folder and returns drop counts by reason. After a kill it is called
-            again on the same folder; finished shards lying there are of the same plan.
+        name: key of `records.SCHEMAS` and of the expectations, or a name of its own with
+            `content_hash`. config: what the rows depend on, all of it: nothing else may change
+            them. write: puts shards into the folder and returns drop counts by reason. After a kill
+            it is called again on the same folder; finished shards lying there are of the same plan.
         content_hash: for folders that hold no rows of ours: folder to hash.
 
     Raises:
@@ -357,19 +374,20 @@ def _hash_shards(path: str, name: str, files: list[str]) -> tuple[list[Shard], s
 def _check_schema(path: str, schema: pa.Schema) -> None:
     fs, inner = filesystem(path)
     with fs.open_input_file(inner) as source:
-        found = pq.read_schema(source)
+        types = {field.name: field.type for field in pq.read_schema(source)}
     wrong = [
-        f"{field.name} is {found.field(field.name).type if field.name in found.names else 'missing'}"
-        f", should be {field.type}"
+        f"{field.name} is {types.get(field.name, 'missing')}, should be {field.type}"
         for field in schema
-        if field.name not in found.names or not _same_type(found.field(field.name).type, field.type)
+        if field.name not in types or not _same_type(types[field.name], field.type)
     ]
     if wrong:
         raise DatasetError(f"{path}: {'; '.join(wrong)}")
 
 
 def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Equal but for the names and nullability of list items, which every writer chooses differently."""
+    """Equal but for the names and nullability of list items, which every writer chooses
+    differently.
+    """
     if pa.types.is_list(wanted):
         is_list = pa.types.is_list(found) or pa.types.is_large_list(found)
         return is_list and _same_type(found.value_type, wanted.value_type)
@@ -382,7 +400,9 @@ def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def verify(path: str) -> list[str]:
-    """What is wrong with a finished dataset, a line each; empty where the shards are as the manifest says."""
+    """What is wrong with a finished dataset, a line each; empty where the shards are as the
+    manifest says.
+    """
     dataset = open_dataset(path)
     listed = {shard.file: shard for shard in dataset.manifest.shards}
     present = {file for file in _list(path) if file not in (MANIFEST, PLAN)}

@@ -1,7 +1,8 @@
 """Starting and stopping Ray and Beam: the only place that reads cluster settings.
 
-Both start embedded by default. `--ray ADDRESS` joins a running Ray cluster and `--beam-options "..."` picks
-another Beam runner (Flink, Spark, Dataflow); nothing else in the project knows where it runs.
+Both start embedded by default. `--ray ADDRESS` joins a running Ray cluster and `--beam-options
+"..."` picks another Beam runner (Flink, Spark, Dataflow); nothing else in the project knows where
+it runs.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ class Engines:
     """Where the stages run; it never changes what they write."""
 
     ray: str = ""
-    """Address of a Ray cluster, such as ray://head:10001 or auto; empty starts one on this machine."""
+    """Address of a Ray cluster, such as ray://head:10001 or auto; empty starts one here."""
     ray_object_store_mb: int = 512
     """Shared memory of the embedded Ray, mebibytes."""
     beam_options: str = ""
-    """Beam pipeline options, such as "--runner=FlinkRunner --flink_master=host:8081"; empty runs in process."""
+    """Such as "--runner=FlinkRunner --flink_master=host:8081"; empty runs in process."""
 
 
 EMBEDDED_BEAM = ["--runner=FnApiRunner"]
-"""DirectRunner would first try to download the Prism runner; FnApiRunner is the same code without that."""
+"""DirectRunner would first try to download another runner; FnApiRunner runs without asking."""
 
 
 def beam_pipeline(engines: Engines) -> beam.Pipeline:
@@ -53,7 +54,9 @@ def beam_pipeline(engines: Engines) -> beam.Pipeline:
 
 @contextlib.contextmanager
 def ray_session(engines: Engines) -> Iterator[None]:
-    """Ray, joined or started, for the length of the with statement; nested uses share the outermost."""
+    """Ray, joined or started, for the length of the with statement; nested uses share the
+    outermost.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
@@ -100,7 +103,9 @@ def checkout() -> Path:
 
 @functools.cache
 def code_version() -> str:
-    """Package version and, in a git checkout, the commit, with ".dirty" where files differ from it."""
+    """Package version and, in a git checkout, the commit, with ".dirty" where files differ from
+    it.
+    """
     try:
         version = metadata.version("sightmill")
     except metadata.PackageNotFoundError:

@@ -1,8 +1,9 @@
 """Samples written out in the forms that other tools load.
 
-WebDataset: tars of `<id>.jpg`, `<id>.txt`, `<id>.json`, one entry a pair, as open_clip and webdataset read them.
-Hugging Face: Parquet under data/ with the feature types in its metadata, as `datasets.load_dataset(folder)`
-reads it. Both are functions of the dataset alone: times and owners in the tars are zero.
+WebDataset: tars of `<id>.jpg`, `<id>.txt`, `<id>.json`, one entry a pair, as open_clip and
+webdataset read them. Hugging Face: Parquet under data/ with the feature types in its metadata, as
+`datasets.load_dataset(folder)` reads it. Both are functions of the dataset alone: times and owners
+in the tars are zero.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.datasets import Dataset, DatasetError, write_file, write_json, write_shard
+from pipelines.datasets import Dataset, DatasetError, write_bytes, write_json, write_shard
 
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 
@@ -29,8 +30,7 @@ def to_webdataset(samples: Dataset, out: str, pairs_a_tar: int = 10_000) -> int:
     _only_samples(samples)
     written = 0
     for number, chunk in enumerate(_chunks(_pairs(samples), pairs_a_tar)):
-        data = _tar(chunk)
-        write_file(posixpath.join(out, f"{number:05d}.tar"), lambda sink, data=data: sink.write(data))
+        write_bytes(posixpath.join(out, f"{number:05d}.tar"), _tar(chunk))
         written += len(chunk)
     write_json(posixpath.join(out, "sizes.json"), {"pairs": written, "pairs_a_tar": pairs_a_tar})
     return written
@@ -47,7 +47,12 @@ def to_huggingface(samples: Dataset, out: str) -> int:
         "url": {"dtype": "string", "_type": "Value"},
     }
     schema = pa.schema(
-        [("image_id", pa.string()), ("image", image), ("texts", pa.list_(pa.string())), ("url", pa.string())],
+        [
+            ("image_id", pa.string()),
+            ("image", image),
+            ("texts", pa.list_(pa.string())),
+            ("url", pa.string()),
+        ],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
     total = len(samples.shards)
@@ -55,14 +60,15 @@ def to_huggingface(samples: Dataset, out: str) -> int:
         rows = [_huggingface_row(row) for row in _rows(samples, shard)]
         name = f"data/train-{number:05d}-of-{total:05d}.parquet"
         write_shard(posixpath.join(out, name), pa.Table.from_pylist(rows, schema))
-    card = _card(samples).encode()
-    write_file(posixpath.join(out, "README.md"), lambda sink: sink.write(card))
+    write_bytes(posixpath.join(out, "README.md"), _card(samples).encode())
     return samples.manifest.rows
 
 
 def _only_samples(dataset: Dataset) -> None:
     if dataset.manifest.name != "samples":
-        raise DatasetError(f"{dataset.path} is a {dataset.manifest.name} dataset; only samples are exported")
+        raise DatasetError(
+            f"{dataset.path} is a {dataset.manifest.name} dataset; only samples are exported"
+        )
 
 
 def _rows(samples: Dataset, shard: str) -> Iterator[dict[str, Any]]:
@@ -94,7 +100,9 @@ def _pairs(samples: Dataset) -> Iterator[tuple[str, dict[str, bytes]]]:
                     f"{row['image_id']}-{number:03d}",
                     {
                         EXTENSIONS[row["format"]]: row["image"],
-                        "json": json.dumps(about | text, ensure_ascii=False, sort_keys=True).encode(),
+                        "json": json.dumps(
+                            about | text, ensure_ascii=False, sort_keys=True
+                        ).encode(),
                         "txt": text["text"].encode(),
                     },
                 )
@@ -126,7 +134,7 @@ def _card(samples: Dataset) -> str:
     manifest = samples.manifest
     dropped = "\n".join(f"| {reason} | {count} |" for reason, count in manifest.dropped.items())
     return (
-        f"# Samples {manifest.content_hash}\n\n{manifest.rows} images with the texts that the web gave them, "
+        f"# Samples {manifest.content_hash}\n\n{manifest.rows} images with the texts of the web, "
         f"made by sightmill {manifest.code_version}, seed {manifest.seed}.\n\n"
         f"| dropped because | images |\n| --- | --- |\n{dropped}\n\n"
         f"The pictures and texts belong to their owners; `url` says where each came from.\n"

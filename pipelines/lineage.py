@@ -1,7 +1,7 @@
 """From any figure back to what it was made from: the manifests of a folder's ancestors.
 
-Each manifest names its parents with the path seen from its own folder and their content hash. A parent that was
-rebuilt since, or moved away, is reported, never passed over.
+Each manifest names its parents with the path seen from its own folder and their content hash. A
+parent that was rebuilt since, or moved away, is reported, never passed over.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pipelines.datasets import Dataset, DatasetError, Parent, open_dataset
 
 @dataclass(frozen=True)
 class Node:
-    """One folder in a lineage: how deep it lies, the folder, what is wrong with it (empty: nothing)."""
+    """One folder in a lineage: how deep it lies, the folder, what is wrong with it (empty:
+    nothing).
+    """
 
     depth: int
     name: str
@@ -28,7 +30,9 @@ class Node:
 
 
 def ancestors(path: str) -> Iterator[Node]:
-    """The folder at `path` and all that it was made from, depth first; a shared ancestor appears once."""
+    """The folder at `path` and all that it was made from, depth first; a shared ancestor appears
+    once.
+    """
     root = open_dataset(path)
     yield Node(0, root.manifest.name, root.path, root, "")
     yield from _walk(root, 1, set())
@@ -45,7 +49,11 @@ def _walk(dataset: Dataset, depth: int, seen: set[str]) -> Iterator[Node]:
 
 
 def _resolve(child: str, parent: Parent) -> str:
-    return parent.path if "://" in parent.path else posixpath.normpath(posixpath.join(child, parent.path))
+    return (
+        parent.path
+        if "://" in parent.path
+        else posixpath.normpath(posixpath.join(child, parent.path))
+    )
 
 
 def _open(path: str, parent: Parent) -> tuple[Dataset | None, str]:
@@ -59,7 +67,9 @@ def _open(path: str, parent: Parent) -> tuple[Dataset | None, str]:
 
 
 def origins(samples: Dataset, most: int = 10) -> dict[str, list[tuple[str, int]]]:
-    """Where a samples dataset came from: its commonest hosts and queries, each with the number of texts."""
+    """Where a samples dataset came from: its commonest hosts and queries, each with the number of
+    texts.
+    """
     hosts: Counter[str] = Counter()
     queries: Counter[str] = Counter()
     for batch in samples.batches(["image_url", "texts"]):
@@ -81,4 +91,6 @@ def find_sample(samples: Dataset, key: str) -> dict[str, Any]:
             if row["image_id"].startswith(key) or row["image_url"] == key:
                 found: dict[str, Any] = row
                 return found
-    raise DatasetError(f"{samples.path} has no image {key!r}: give an image_id, its first digits, or a URL")
+    raise DatasetError(
+        f"{samples.path} has no image {key!r}: give an image_id, its first digits, or a URL"
+    )

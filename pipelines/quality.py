@@ -1,8 +1,9 @@
 """Great Expectations suites over datasets; their results go into the manifest.
 
-One suite a dataset name. An expectation is critical or a warning: a failed critical one stops the recipe with a
-table that says what was expected and what was seen. Columns that hold images are never loaded for this; text
-columns are read a shard at a time and the counts are added up, so that memory stays flat.
+One suite a dataset name. An expectation is critical or a warning: a failed critical one stops the
+recipe with a table that says what was expected and what was seen. Columns that hold images are
+never loaded for this; text columns are read a shard at a time and the counts are added up, so that
+memory stays flat.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ SUITES: dict[str, list[Expectation]] = {
 def check(name: str, path: str, files: list[str]) -> dict[str, Any]:
     """Run the suite of dataset `name` over its shards.
 
-    Returns:
-        {"success", "rows", "expectations": [{"expectation", "critical", "success", "unexpected", "examples"}]}
+    Returns: {"success", "rows", "expectations": [{"expectation", "critical", "success",
+        "unexpected", "examples"}]}
 
     Raises:
         QualityError: a critical expectation failed.

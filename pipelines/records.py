@@ -1,7 +1,8 @@
 """Every column of every dataset: its type, its unit, and who writes it.
 
-A dataset's name picks its schema here and its expectations in `pipelines.quality`. Ids are 32 hexadecimal
-digits of blake2b, a function of content alone: the same pair has the same id in every run, on every engine.
+A dataset's name picks its schema here and its expectations in `pipelines.quality`. Ids are 32
+hexadecimal digits of blake2b, a function of content alone: the same pair has the same id in every
+run, on every engine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command line: `sightmill RECIPE --field value`.
 
-Each recipe is a function of one config dataclass, and its flags are that dataclass. Only the recipe that is asked
-for is imported, so that `sightmill --help` answers at once.
+Each recipe is a function of one config dataclass, and its flags are that dataclass. Only the recipe
+that is asked for is imported, so that `sightmill --help` answers at once.
 """
 
 from __future__ import annotations
@@ -11,22 +11,40 @@ import sys
 from typing import Any
 
 RECIPES: dict[str, tuple[str, str, str]] = {
-    "demo": ("workflows.demo", "DemoConfig", "web pages to corpus to CLIP to report, on real input"),
-    "wit": ("workflows.wit", "WitConfig", "WARC files and a query list to a balanced image-text corpus"),
+    "demo": (
+        "workflows.demo",
+        "DemoConfig",
+        "web pages to corpus to CLIP to report, on real input",
+    ),
+    "wit": (
+        "workflows.wit",
+        "WitConfig",
+        "WARC files and a query list to a balanced image-text corpus",
+    ),
     "crawl": ("workflows.crawl", "CrawlRecipe", "seed URLs to WARC files"),
     "queries": ("workflows.query_list", "QueryListConfig", "a text corpus to CLIP's query list"),
-    "train-clip": ("workflows.train_clip", "TrainClipConfig", "a samples dataset to a CLIP checkpoint"),
+    "train-clip": (
+        "workflows.train_clip",
+        "TrainClipConfig",
+        "a samples dataset to a CLIP checkpoint",
+    ),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
     "verify": ("workflows.inspect", "Verify", "datasets against their manifests, shard by shard"),
     "trace": ("workflows.inspect", "Trace", "any dataset or scorecard back to queries and URLs"),
-    "export": ("workflows.inspect", "Export", "samples to WebDataset tars or a Hugging Face folder"),
+    "export": (
+        "workflows.inspect",
+        "Export",
+        "samples to WebDataset tars or a Hugging Face folder",
+    ),
 }
 """Name on the command line: module, its config dataclass (with a `run` method), one line of help."""
 
 
 def main() -> None:
-    """Run the recipe that the arguments name; a mistake of the user's is one line, not a traceback."""
+    """Run the recipe that the arguments name; a mistake of the user's is one line, not a
+    traceback.
+    """
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
         print(usage())
@@ -34,7 +52,9 @@ def main() -> None:
     if name not in RECIPES:
         sys.exit(f"sightmill: no recipe {name!r}; there are {', '.join(RECIPES)}")
     module, config, _ = RECIPES[name]
-    sys.exit(run(f"sightmill {name}", getattr(importlib.import_module(module), config), sys.argv[2:]))
+    sys.exit(
+        run(f"sightmill {name}", getattr(importlib.import_module(module), config), sys.argv[2:])
+    )
 
 
 def usage() -> str:

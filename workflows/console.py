@@ -1,4 +1,6 @@
-"""What a person sees while a recipe runs: a line a stage with rate and time left, a table at the end."""
+"""What a person sees while a recipe runs: a line a stage with rate and time left, a table at the
+end.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Console:
         self.terminal.print(line, markup=False)
 
     def stage(self, label: str, make: Callable[[Update], Dataset]) -> Dataset:
-        """Run one stage that makes a dataset, with a progress line; note its time and its result."""
+        """Run one stage that makes a dataset, with a progress line; note its time and its
+        result.
+        """
         started = time.monotonic()
         with self._progress(label) as update:
             dataset = make(update)
@@ -88,7 +92,9 @@ class Console:
             yield update
 
     def summary(self, title: str) -> None:
-        """The table at the end: every stage, its rows, what it dropped, its time, its content hash."""
+        """The table at the end: every stage, its rows, what it dropped, its time, its content
+        hash.
+        """
         table = Table(title=title, title_justify="left")
         for name in ("stage", "rows", "dropped", "seconds", "rows/s", "content hash"):
             table.add_column(name, justify="left" if name in ("stage", "content hash") else "right")
@@ -107,7 +113,11 @@ def _size(dataset: Dataset) -> str:
 def _drops(dataset: Dataset) -> str:
     dropped = dataset.manifest.dropped
     most = sorted(dropped.items(), key=lambda item: -item[1])[:3]
-    return f"dropped {sum(dropped.values()):,}: " + ", ".join(f"{k} {v:,}" for k, v in most) if most else ""
+    return (
+        f"dropped {sum(dropped.values()):,}: " + ", ".join(f"{k} {v:,}" for k, v in most)
+        if most
+        else ""
+    )
 
 
 def _cells(one: Finished) -> tuple[str, ...]:

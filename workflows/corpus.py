@@ -2,7 +2,8 @@
 
     candidates + queries -> matches -> pairs -> targets -> fetched -> samples
 
-Each stage is a dataset folder under `out` and is skipped where it stands finished with the same plan.
+Each stage is a dataset folder under `out` and is skipped where it stands finished with the same
+plan.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def samples(
     console: Console,
     away_from: Sequence[Dataset] = (),
 ) -> Dataset:
-    """The corpus at `out`/samples; `away_from` are evaluation sets whose pictures may not be in it."""
+    """The corpus at `out`/samples; `away_from` are evaluation sets whose pictures may not be in
+    it.
+    """
     pairs = console.stage(
         "match and balance",
         lambda _: balance(candidates, queries, out, config.balance, seed=seed, engines=engines),

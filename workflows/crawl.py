@@ -1,6 +1,6 @@
 """Seed URLs to WARC files: the crawl alone, to be read by `wit` or by any other tool.
 
-    sightmill crawl --seeds https://example.org/ --out crawl
+sightmill crawl --seeds https://example.org/ --out crawl
 """
 
 from __future__ import annotations

@@ -1,28 +1,31 @@
-"""The main job end to end: real web pages become a corpus, a CLIP, and a report of what it is worth.
+"""The main job end to end: real web pages become a corpus, a CLIP, and a report of what it is
+worth.
 
     make demo            (or: sightmill demo --out runs/demo --seed 0)
 
-Nine sites made of real pictures and real texts are served on loopback (`workflows.demo_web`), crawled, and turned
-into a query-balanced corpus. A small CLIP is trained on it from scratch and scored zero-shot on 1,539 emoji
-concepts: in a hand that it knows and in two hands that it has never seen. A supervised network of the same build,
-trained on the same drawings, and nearest neighbours over pixels stand beside it. README has the times and figures.
+Nine sites made of real pictures and real texts are served on loopback (`workflows.demo_web`),
+crawled, and turned into a query-balanced corpus. A small CLIP is trained on it from scratch and
+scored zero-shot on 1,539 emoji concepts: in a hand that it knows and in two hands that it has never
+seen. A supervised network of the same build, trained on the same drawings, and nearest neighbours
+over pixels stand beside it. README has the times and figures.
 """
 
 from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from evaluators.baselines import pixel_contender
 from evaluators.checkpoints import clip_contender, supervised_contender
-from evaluators.nearest import NearestConfig, pixel_contender
+from evaluators.nearest import NearestConfig
 from evaluators.score import ScoreConfig, score
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig
 from pipelines import datasets
 from pipelines.engines import Engines, ray_session
-from pipelines.web.crawl import CrawlConfig, warc_files
+from pipelines.web.crawl import warc_files
 from pipelines.web.extract import ExtractConfig, write_candidates
-from pipelines.web.queries import QueriesConfig
 from workflows import demo_settings as settings
 from workflows.console import Console
 from workflows.corpus import CorpusConfig, samples
@@ -76,7 +79,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> str:
         return posixpath.join(config.out, name)
 
     with console.task("packages"):
-        found = packages.fetch_all(cache=packages.Path(config.cache))
+        found = packages.fetch_all(cache=Path(config.cache))
         web = build(found.paths, config.web)
     for line in found.left_out():
         console.say(line)
@@ -84,7 +87,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> str:
         tests = suites.build_test_sets(web, config.web, at("tests"))
     queries = query_stage(at("queries"), settings.queries(config.cache), config.engines, console)
 
-    with ray_session(config.engines), serve(config.web, packages.Path(config.cache)) as served:
+    with ray_session(config.engines), serve(config.web, Path(config.cache)) as served:
         crawl = crawl_stage(at("crawl"), settings.crawl(served.seeds), console)
         candidates = console.stage(
             "extract",
@@ -107,7 +110,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> str:
             seed=config.seed,
             engines=config.engines,
             console=console,
-            away_from=tests.withheld(),
+            away_from=tests.withheld,
         )
     drawings = console.stage(
         "label drawings",
@@ -115,9 +118,17 @@ def demo(config: DemoConfig, console: Console | None = None) -> str:
     )
     baseline = ClassifierConfig(config.model.vision, classes=len(web.concepts))
     engines = config.engines
-    clip = train_stage("train CLIP", at("clip"), config.model, corpus, config.schedule, engines, console)
+    clip = train_stage(
+        "train CLIP", at("clip"), config.model, corpus, config.schedule, engines, console
+    )
     supervised = train_stage(
-        "train supervised", at("supervised"), baseline, drawings, config.supervised, engines, console
+        "train supervised",
+        at("supervised"),
+        baseline,
+        drawings,
+        config.supervised,
+        engines,
+        console,
     )
     names = [concept.name for concept in web.concepts]
     fit = config.schedule.loading.fit
@@ -129,10 +140,11 @@ def demo(config: DemoConfig, console: Console | None = None) -> str:
             for side in (4, 8, 16)
         ),
     ]
-    kinds = [tests.concepts, tests.styles, tests.captions]
     with ray_session(config.engines), console.task("score"):
-        scored = score(contenders, kinds, at("score"), config.scoring)
+        scored = score(contenders, tests.suites, at("score"), config.scoring)
     with console.task("report"):
-        report = write_demo_report(config, web, found, tests, scored)
+        report = write_demo_report(
+            config.out, config, tests.suites, scored, config.scoring, found.left_out()
+        )
     console.summary(f"Report: {report}")
     return report

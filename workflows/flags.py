@@ -9,4 +9,4 @@ import tyro
 from pipelines.engines import Engines
 
 EngineFlags = Annotated[Engines, tyro.conf.arg(name="")]
-"""Engines without a prefix, so that any recipe runs on a cluster by `--ray` and `--beam-options`."""
+"""Engines without a prefix: any recipe runs on a cluster by `--ray` and `--beam-options`."""

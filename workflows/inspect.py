@@ -67,7 +67,9 @@ def _quality(report: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Verify:
-    """Compare datasets with their manifests: every shard's sha256, every row in the content hash."""
+    """Compare datasets with their manifests: every shard's sha256, every row in the content
+    hash.
+    """
 
     paths: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Folders."""

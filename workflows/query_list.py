@@ -1,6 +1,7 @@
-"""A text corpus to CLIP's query list: frequent words, telling bigrams, article titles, WordNet's names.
+"""A text corpus to CLIP's query list: frequent words, telling bigrams, article titles, WordNet's
+names.
 
-    sightmill queries --queries.corpus 'wiki/*.jsonl' --queries.wordnet /usr/share/wordnet --out queries
+sightmill queries --queries.corpus 'wiki/*.jsonl' --queries.wordnet /usr/share/wordnet --out queries
 """
 
 from __future__ import annotations

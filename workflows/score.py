@@ -1,6 +1,6 @@
 """A CLIP checkpoint scored on labelled datasets: zero-shot, and what a shift takes.
 
-    sightmill score --checkpoint runs/demo/clip --data runs/demo/tests/* --out scores
+sightmill score --checkpoint runs/demo/clip --data runs/demo/tests/* --out scores
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from evaluators.checkpoints import clip_contender
 from evaluators.score import ScoreConfig, score
-from evaluators.suites.kinds import Classification
+from evaluators.suites.kinds import Classification, Source
 from evaluators.suites.prompts import EVERY_STYLE
 from pipelines.datasets import Dataset, open_dataset
 from pipelines.engines import Engines, ray_session
@@ -41,8 +41,11 @@ class ScoreRecipe:
     def run(self) -> None:
         """Run the recipe."""
         console = Console()
-        sets = {posixpath.basename(path.rstrip("/")): open_dataset(path) for path in self.data}
-        suite = Classification("zero-shot", sets, self.templates, self.in_distribution or None)
+        sets = {posixpath.basename(p.rstrip("/")): Source(open_dataset(p)) for p in self.data}
+        shifts = tuple(name for name in sets if self.in_distribution not in ("", name))
+        suite = Classification(
+            "zero-shot", sets, self.templates, self.in_distribution or None, shifts
+        )
         model = clip_contender("CLIP", self.checkpoint, open_dataset(self.checkpoint))
         with ray_session(self.engines):
             found = console.stage(

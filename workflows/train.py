@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from models.classifier import ClassifierConfig
-from models.clip import CLIP_SMALL, CLIPConfig
+from models.clip import CLIPConfig
 from models.tokenizer import Tokenizer
 from models.training.curve import Line
 from models.training.loaders import LoaderConfig
@@ -42,8 +42,9 @@ def train_stage(
 ) -> Dataset:
     """The checkpoint at `path` of `model` trained on `data`.
 
-    A CLIP takes `samples` and learns its vocabulary from their texts, at most as large as its config says; a
-    classifier takes `labelled` images. A killed run goes on from its latest checkpoint.
+    A CLIP takes `samples` and learns its vocabulary from their texts, at most as large as its
+    config says; a classifier takes `labelled` images. A killed run goes on from its latest
+    checkpoint.
     """
 
     def write(folder: str, update: Update) -> Mapping[str, int]:
@@ -93,5 +94,3 @@ def texts(samples: Dataset) -> Iterator[str]:
 
 def _note(line: Line) -> str:
     return f"loss {line['loss']:.3f}, {line['examples_per_second']:.0f} images/s"
-
-

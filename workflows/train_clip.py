@@ -1,6 +1,6 @@
 """A samples dataset to a CLIP checkpoint, on this machine's cores or a cluster's GPUs.
 
-    sightmill train-clip --samples corpus/samples --out checkpoints/clip --model ViT-B/32
+sightmill train-clip --samples corpus/samples --out checkpoints/clip --model ViT-B/32
 """
 
 from __future__ import annotations

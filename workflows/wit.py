@@ -1,8 +1,10 @@
-"""WARC files and a query list in, a query-balanced image-text corpus out: CLIP's WIT, on your own crawl.
+"""WARC files and a query list in, a query-balanced image-text corpus out: CLIP's WIT, on your own
+crawl.
 
     sightmill wit --warc 'crawl/*.warc.gz' --queries queries.txt --per-query 20000 --out corpus
 
-Comes out: `OUT/candidates`, `OUT/pairs`, `OUT/samples` (and what lies between), each with its manifest.
+Comes out: `OUT/candidates`, `OUT/pairs`, `OUT/samples` (and what lies between), each with its
+manifest.
 """
 
 from __future__ import annotations
@@ -16,10 +18,8 @@ from pipelines import datasets
 from pipelines.datasets import Dataset, DatasetError
 from pipelines.engines import Engines
 from pipelines.web.balance import BalanceConfig
-from pipelines.web.client import ClientConfig
 from pipelines.web.extract import ExtractConfig, write_candidates
 from pipelines.web.fetch import FetchConfig
-from pipelines.web.images import ImageConfig
 from pipelines.web.queries import write_file_queries
 from pipelines.web.warc import fingerprint
 from workflows.console import Console

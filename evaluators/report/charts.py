@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +161,7 @@ def _trend(shift: Shift, x: Axis, y: Axis) -> list[str]:
 def _cross(one: Robustness, x: Axis, y: Axis, name: str) -> list[str]:
     """The point with its 95 % intervals."""
     px, py = x.place(one.acc_id.value), y.place(one.acc_shift.value)
-    tip = f"<title>{one.model}: {one.acc_id.value:.1%}, {one.acc_shift.value:.1%}</title>"
+    tip = f"<title>{escape(one.model)}: {one.acc_id.value:.1%}, {one.acc_shift.value:.1%}</title>"
     bars = [line(*box, f"error {name}") for box in _cross_boxes(one, x, y)[1:]]
     return [*bars, f'<circle class="dot {name}" cx="{px:.1f}" cy="{py:.1f}" r="5">{tip}</circle>']
 

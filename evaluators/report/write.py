@@ -7,7 +7,7 @@ import posixpath
 from evaluators.report.inputs import ReportInputs
 from evaluators.report.render import render
 from evaluators.report.tables import scores_csv, scores_json
-from pipelines.datasets import write_file
+from pipelines.datasets import write_bytes
 
 
 def write_report(inputs: ReportInputs, out: str) -> str:
@@ -27,5 +27,4 @@ def write_report(inputs: ReportInputs, out: str) -> str:
 
 
 def _write(path: str, content: str) -> None:
-    data = content.encode("utf-8", "replace")  # texts of the web may hold lone surrogates
-    write_file(path, lambda sink: sink.write(data))
+    write_bytes(path, content.encode("utf-8", "replace"))  # the web's texts hold lone surrogates

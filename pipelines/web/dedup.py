@@ -6,11 +6,17 @@ one of d + 1 disjoint chunks, so that only rows that share a chunk are compared,
 missed. A candidate is a duplicate if the thumbnails agree too, for the hash sees no colour: a red
 and a blue disc have one hash. Of a cluster the picture with the most original pixels stays.
 
-THRESHOLDS
+The default thresholds were measured on 1,400 real drawings, photographs and screenshots. Found
+again were 99.9 % after JPEG quality 75, 97 % after quality 30 (59 % of 64-pixel emoji), 100 % at
+1.5 times the size, 93 % at half of it (47 % of emoji), 78 % after a crop of 2 %, but 3 % after one
+of 10 %: a crop is another picture here. Of the 1,911 emoji of one hand, 199 pairs are taken for
+one, 112 of which are identical and the rest such as a man and a woman in one wheelchair; of two
+hands, none. A million fingerprints take 11 s of one core.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,13 +47,15 @@ class DedupConfig:
 def duplicates(pictures: pa.Table, config: DedupConfig) -> pa.Table:
     """Which rows are duplicates: (image_id, duplicate_of), sorted by image_id.
 
-    `pictures`: FINGERPRINT's columns, original_width and original_height. `duplicate_of` stays: it has
-    the most original pixels of its cluster, then the least image_id.
+    `pictures`: FINGERPRINT's columns, original_width and original_height. `duplicate_of` stays: it
+    has the most original pixels of its cluster, then the least image_id.
     """
-    left, right = _confirmed(pictures, _candidates(hashes(pictures), config.max_bits), config)
-    cluster = _components(pictures.num_rows, left, right)
+    first, group = _distinct(pictures)
+    looks = pictures.take(first)
+    left, right = _confirmed(looks, _candidates(looks, config), config)
+    cluster = _components(len(first), left, right)[group]
     best = _best_first(pictures)
-    keeper = np.full(pictures.num_rows, -1, np.int64)
+    keeper = np.full(len(first), -1, np.int64)
     keeper[cluster[best[::-1]]] = best[::-1]  # the last write wins: the best of each cluster
     dropped = np.flatnonzero(keeper[cluster] != np.arange(pictures.num_rows))
     ids = pictures.column("image_id")
@@ -58,12 +66,11 @@ def duplicates(pictures: pa.Table, config: DedupConfig) -> pa.Table:
 def near_duplicates(of: pa.Table, against: pa.Table, config: DedupConfig) -> pa.Table:
     """All pairs of a row of `of` and a row of `against` that are one picture: (image_id, other_id).
 
-    Both tables have FINGERPRINT's columns; sorted by image_id, other_id. Finds the training images that
-    are evaluation images.
+    Both tables have FINGERPRINT's columns; sorted by image_id, other_id. Finds the training images
+    that are evaluation images.
     """
     both = pa.concat_tables([t.select(FINGERPRINT.names).cast(FINGERPRINT) for t in (of, against)])
-    pairs = _candidates(hashes(both), config.max_bits, first=of.num_rows)
-    left, right = _confirmed(both, pairs, config)
+    left, right = _confirmed(both, _candidates(both, config, first=of.num_rows), config)
     ids = both.column("image_id")
     found = pa.table({"image_id": ids.take(left), "other_id": ids.take(right)})
     return found.sort_by([("image_id", "ascending"), ("other_id", "ascending")])
@@ -75,25 +82,57 @@ def hashes(pictures: pa.Table) -> npt.NDArray[np.uint64]:
     return np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64)
 
 
+def _distinct(pictures: pa.Table) -> tuple[Ints, Ints]:
+    """(row of the first of each fingerprint, each row's number among the distinct fingerprints).
+
+    A placeholder that ten thousand URLs answer with is one fingerprint, not fifty million pairs.
+    """
+    number: dict[bytes, int] = {}
+    first: list[int] = []
+    group, rows = np.empty(pictures.num_rows, np.int64), 0
+    for batch in pictures.select(["phash", "thumbnail"]).to_batches():
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            key = hashlib.blake2b(row[0].encode() + row[1], digest_size=16).digest()
+            if key not in number:
+                number[key] = len(first)
+                first.append(rows)
+            group[rows] = number[key]
+            rows += 1
+    return np.array(first, np.int64), group
+
+
+def levels(pictures: pa.Table) -> npt.NDArray[np.float64]:
+    """Mean of each thumbnail: it differs by no more than the thumbnails' mean difference."""
+    parts = [
+        np.array([np.frombuffer(thumbnail, np.uint8).mean() for thumbnail in chunk.to_pylist()])
+        for chunk in pictures.column("thumbnail").chunks
+    ]
+    return np.concatenate([np.empty(0), *parts])
+
+
 def _candidates(
-    values: npt.NDArray[np.uint64], max_bits: int, first: int | None = None
+    pictures: pa.Table, config: DedupConfig, first: int | None = None
 ) -> Iterator[tuple[Ints, Ints]]:
     """Blocks of positions (left < right) whose hashes differ in at most `max_bits` bits.
 
-    A pair that shares several chunks comes several times. `first`: only pairs of one of the first `first`
-    rows with one of the others.
+    A pair that shares several chunks comes several times. `first`: only pairs of one of the first
+    `first` rows with one of the others.
     """
-    for chunk in range(max_bits + 1):
-        keys = _chunk(values, chunk, max_bits + 1)
-        order = np.argsort(keys, kind="stable")
-        keys, ordered = keys[order], values[order]
+    values, means = hashes(pictures), levels(pictures)
+    for chunk in range(config.max_bits + 1):
+        keys = _chunk(values, chunk, config.max_bits + 1)
+        order = np.lexsort((means, keys))
+        keys, hashed, level = keys[order], values[order], means[order]
         left = np.arange(len(values))
         shift = 0
-        while len(left):  # compare each row with the one `shift` further on in its bucket
+        while len(
+            left
+        ):  # each row with the one `shift` further on, in its bucket and about as bright
             shift += 1
             left = left[left + shift < len(values)]
             left = left[keys[left] == keys[left + shift]]
-            near = left[np.bitwise_count(ordered[left] ^ ordered[left + shift]) <= max_bits]
+            left = left[level[left + shift] - level[left] <= config.max_difference]
+            near = left[np.bitwise_count(hashed[left] ^ hashed[left + shift]) <= config.max_bits]
             ends = np.sort(np.stack([order[near], order[near + shift]]), axis=0)
             if first is not None:
                 ends = ends[:, (ends[0] < first) & (ends[1] >= first)]
@@ -102,7 +141,7 @@ def _candidates(
 
 
 def _chunk(values: npt.NDArray[np.uint64], chunk: int, chunks: int) -> npt.NDArray[np.uint64]:
-    """Every `chunks`-th bit from bit `chunk` on: neighbouring bits are alike, so they are dealt out."""
+    """Every `chunks`-th bit from bit `chunk` on: neighbouring bits are alike, so deal them out."""
     mask = sum(1 << bit for bit in range(chunk, 64, chunks))
     return values & np.uint64(mask)
 
@@ -114,7 +153,8 @@ def _confirmed(
     found = [np.stack(block) for block in pairs]
     if not found:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    left, right = np.unique(np.concatenate(found, axis=1), axis=1)
+    ends = np.concatenate(found, axis=1)
+    left, right = np.divmod(np.unique(ends[0] * len(pictures) + ends[1]), len(pictures))
     thumbnails = pictures.column("thumbnail")
     keep = [
         _difference(thumbnails, left[at : at + PAIRS_A_BLOCK], right[at : at + PAIRS_A_BLOCK])

@@ -56,7 +56,8 @@ class Harvest:
 
     def begin(self) -> list[str]:
         """Take up what is in the archive, then start from the seeds."""
-        for page in self._archive.stored(WarcLimits(max_page_bytes=self._config.max_page_bytes)):
+        largest = self._config.max_page_bytes
+        for page in self._archive.stored(WarcLimits(largest + (1 << 20), largest)):
             self._hold(page)
             self._frontier.arrived(page.url, self._links(page))
         seeds = (absolute_url(seed, seed) or seed for seed in self._config.seeds)

@@ -65,8 +65,7 @@ class UnreadablePageError(Exception):
 
 
 def is_html(content_type: str | None, body: bytes) -> bool:
-    """Whether a payload is HTML: as its Content-Type says, or by its first bytes where there is
-    none."""
+    """Whether a payload is HTML: as its Content-Type says, or by its first bytes without one."""
     if content_type:
         return content_type.partition(";")[0].strip().lower() in HTML_TYPES
     start = body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -247,8 +246,7 @@ def _plausible(body: bytes, declared: str | None) -> Iterator[str]:
 
 
 def declared_charset(body: bytes, content_type: str | None) -> str | None:
-    """The charset that the header, else a `<meta>` in the first 4,096 bytes, names; None if none
-    or unknown."""
+    """The charset named by the header, else by a `<meta>`; None if there is none, or no such."""
     found = _CHARSET.search(content_type or "")
     label = found[1] if found else None
     if label is None:

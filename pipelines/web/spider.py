@@ -1,7 +1,7 @@
 """The crawler's own process: Scrapy, told to be polite, bounded and hard to lead astray.
 
-`python -m pipelines.web.spider FOLDER`, the config as one JSON line on standard input; a JSON line
-of progress a second on standard output. It ends when its standard input does, so that no crawler
+`python -m pipelines.web.spider FOLDER`, the config as one JSON line on standard input; JSON lines
+of progress on standard output. It ends when its standard input does, so that no crawler
 outlives the process that wanted it.
 
 What of Scrapy is used: its downloader (delays and open requests a site, timeouts, sizes, retries,
@@ -103,7 +103,7 @@ class PageSpider(Spider):
         """The first requests."""
         due = self._harvest.begin()
         self._had = self._harvest.pages
-        LoopingCall(self.report).start(1.0)
+        LoopingCall(self.report).start(0.5)
         for url in due:
             yield self._request(url, redirects=0)
 

@@ -241,6 +241,17 @@ def _wat_page(block: bytes) -> WatPage | None:
         raise RecordError("malformed_record") from error
 
 
+def matching(pattern: str) -> list[str]:
+    """Files that a path or fsspec URL with wildcards names. Raises FileNotFoundError if none do."""
+    import fsspec
+
+    fs, inner = fsspec.core.url_to_fs(pattern)
+    found = sorted(path for path in fs.glob(inner) if fs.isfile(path))
+    if not found:
+        raise FileNotFoundError(f"no file matches {pattern!r}")
+    return [fs.unstrip_protocol(path) if "://" in pattern else path for path in found]
+
+
 def fingerprint(files: Iterable[str]) -> str:
     """Identity of a set of WARC files: 32 hex digits over each one's name, size and outer 64 KiB.
 

@@ -1,79 +1,41 @@
-"""Our checkpoints behind the protocols, against the networks called by hand."""
+"""Contenders name checkpoints, travel to workers, and import nothing heavy until they load."""
 
-import io
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from evaluators.checkpoints import CLIPEncoder, SupervisedClassifier
-from evaluators.contenders import Classifier, Encoder
-from models import weights
-from models.classifier import ClassifierConfig
-from models.clip import CLIPConfig, TextConfig
-from models.pixels import decode_many, normalise
-from models.tokenizer import Tokenizer
-from models.vit import ViTConfig
+from evaluators.checkpoints import clip_contender, supervised_contender
+from evaluators.suites.labelled import Picture
 
-VISION = ViTConfig(image_size=(16, 16), patch_size=8, width=16, depth=1, heads=2, patch_dropout=0.5)
+HEAVY = ("torch", "ray", "apache_beam", "sklearn", "matplotlib", "jinja2", "great_expectations")
 
 
-def picture(seed: int) -> bytes:
-    out = io.BytesIO()
-    array = np.random.default_rng(seed).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    Image.fromarray(array).save(out, "png")
-    return out.getvalue()
+def test_contenders_pickle_and_know_what_they_are_made_from(make_labelled):
+    dataset = make_labelled("any", [Picture("1", b"x", "owl", "a")])
+    clip = clip_contender("CLIP", "/runs/clip", dataset)
+    supervised = supervised_contender("supervised", "/runs/c", dataset, ["a", "b"], "pad")
+    assert (clip.standard, supervised.standard) == (False, True)
+    assert clip.made_from == supervised.made_from == (dataset,)
+    again = pickle.loads(pickle.dumps(supervised.load))
+    assert again.args == ("/runs/c", ("a", "b"), "pad")
 
 
-@pytest.fixture
-def clip_folder(tmp_path: Path) -> str:
-    torch.manual_seed(0)
-    tokenizer = Tokenizer.learn(["a red owl", "a green owl"], 520)
-    text = TextConfig(
-        context_length=12, vocab_size=tokenizer.vocab_size, width=16, depth=1, heads=2
+@pytest.mark.parametrize(
+    "module",
+    [
+        "evaluators.score",
+        "evaluators.checkpoints",
+        "evaluators.nearest",
+        "evaluators.report.write",
+        "evaluators.report.examples",
+    ],
+)
+def test_the_command_line_may_import_this(module, checkout: Path):
+    code = f"import sys, {module}; print([m for m in {HEAVY} if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True
     )
-    weights.save(weights.build(CLIPConfig(VISION, text, 8)), str(tmp_path / "clip"), tokenizer)
-    return str(tmp_path / "clip")
-
-
-def test_clip_encodes_as_the_network_does(clip_folder):
-    model = CLIPEncoder(clip_folder)
-    assert isinstance(model, Encoder)
-    images = [picture(0), picture(1)]
-    network = weights.load(clip_folder)
-    with torch.no_grad():
-        pixels = normalise(torch.from_numpy(decode_many(images, (16, 16))))
-        expected = network.encode_image(pixels).numpy()
-        tokens = weights.load_tokenizer(clip_folder)(["a red owl"], 12)
-        text = network.encode_text(tokens).numpy()
-    np.testing.assert_allclose(model.encode_image(images), expected, atol=1e-6)
-    np.testing.assert_allclose(model.encode_text(["a red owl"]), text, atol=1e-6)
-    assert model.logit_scale == pytest.approx(1 / 0.07)
-
-
-def test_broken_images_become_nan_rows_and_move_nothing(clip_folder):
-    model = CLIPEncoder(clip_folder)
-    torn = picture(2)[:100]
-    found = model.encode_image([picture(0), b"no image", torn, picture(1)])
-    assert np.isnan(found[[1, 2]]).all()
-    np.testing.assert_allclose(
-        found[[0, 3]], model.encode_image([picture(0), picture(1)]), atol=1e-6
-    )
-
-
-def test_classifier_answers_with_its_class_names(tmp_path: Path):
-    torch.manual_seed(0)
-    network = weights.build(ClassifierConfig(VISION, classes=3))
-    torch.nn.init.normal_(network.head.weight)
-    weights.save(network, str(tmp_path / "c"))
-    model = SupervisedClassifier(str(tmp_path / "c"), ["a", "b", "c"])
-    assert isinstance(model, Classifier)
-    found = model.class_logits([picture(0), b"no image"])
-    assert found.shape == (2, 3)
-    assert np.isfinite(found[0]).all()
-    assert np.ptp(found[0]) > 0
-    assert np.isnan(found[1]).all()
-    with pytest.raises(ValueError, match="3 classes, 2 names"):
-        SupervisedClassifier(str(tmp_path / "c"), ["a", "b"])
+    assert found.stdout.strip() == "[]"

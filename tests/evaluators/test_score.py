@@ -150,6 +150,25 @@ def test_groups_of_one_dataset_score_as_datasets_of_their_own(
     assert len(scored.predictions["Colour CLIP"].manifest.parents) == 2
 
 
+def test_other_settings_of_a_contender_are_another_run(suites, contenders, tmp_path: Path):
+    score(contenders, suites, str(tmp_path / "out"), FAST)
+    changed = dataclasses.replace(contenders[0], settings={"fit": "pad"}, load=lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score([changed, contenders[1]], suites, str(tmp_path / "out"), FAST)
+
+
+def test_prompts_are_encoded_once_a_suite(suites, tmp_path: Path):
+    asked = []
+
+    class Counts(ColourEncoder):
+        def encode_text(self, texts):
+            asked.append(len(texts))
+            return super().encode_text(texts)
+
+    score([Contender("Colour CLIP", Counts)], suites[:1], str(tmp_path / "out"), FAST)
+    assert asked == [2 * len(COLOURS)]
+
+
 def test_names_that_share_a_folder_are_refused(suites, contenders, tmp_path: Path):
     twin = dataclasses.replace(contenders[0], name="colour clip!")
     with pytest.raises(ValueError, match="share a folder"):

@@ -16,7 +16,7 @@ from pipelines.records import CANDIDATES, TARGETS, record_id, uniform
 def rows(count: int) -> list[dict[str, str]]:
     return [
         {
-            "pair_id": record_id("http://h/%d" % i, "text"),
+            "pair_id": record_id(f"http://h/{i}", "text"),
             "image_url": f"http://h/{i}",
             "text": "text",
             "text_source": "alt",
@@ -37,7 +37,9 @@ def writer(found: list[dict[str, str]], shards: int = 1) -> Callable[[str], Mapp
     return write
 
 
-def make(path: Path, write: Callable[[str], Mapping[str, int]], **changes: object) -> datasets.Dataset:
+def make(
+    path: Path, write: Callable[[str], Mapping[str, int]], **changes: object
+) -> datasets.Dataset:
     arguments = {"name": "candidates", "config": {"a": 1}, "seed": 0, "parents": [], "write": write}
     return datasets.build(str(path), **(arguments | changes))  # type: ignore[arg-type]
 
@@ -58,17 +60,28 @@ def test_content_hash_ignores_order_and_shards_but_no_cell(tmp_path: Path) -> No
     first = make(tmp_path / "a", writer(found)).manifest
     random.Random(1).shuffle(found)
     second = make(tmp_path / "b", writer(found, shards=7)).manifest
-    assert first.content_hash == second.content_hash and second.rows == 50 and len(second.shards) == 7
+    assert (
+        first.content_hash == second.content_hash and second.rows == 50 and len(second.shards) == 7
+    )
     found[3] = found[3] | {"text": "texT"}
     assert make(tmp_path / "c", writer(found)).manifest.content_hash != first.content_hash
 
 
 def test_content_hash_of_nested_rows_ignores_the_order_of_struct_fields() -> None:
-    text = {"pair_id": "p", "text": "t", "source": "alt", "page_url": "u", "language": "en", "queries": ["q"]}
+    text = {
+        "pair_id": "p",
+        "text": "t",
+        "source": "alt",
+        "page_url": "u",
+        "language": "en",
+        "queries": ["q"],
+    }
     row = {"image_id": "i", "image_url": "u", "texts": [text]}
     turned = row | {"texts": [dict(reversed(text.items()))]}
     batches = [pa.RecordBatch.from_pylist([r]) for r in (row, turned)]
-    assert datasets.rows_hash(iter(batches[:1]), TARGETS) == datasets.rows_hash(iter(batches[1:]), TARGETS)
+    assert datasets.rows_hash(iter(batches[:1]), TARGETS) == datasets.rows_hash(
+        iter(batches[1:]), TARGETS
+    )
 
 
 def test_a_finished_plan_is_reused_and_another_plan_rebuilds(tmp_path: Path) -> None:
@@ -128,7 +141,9 @@ def test_a_wrong_column_and_a_torn_shard_are_named(tmp_path: Path) -> None:
         datasets.write_shard(f"{folder}/part.parquet", pa.table({"pair_id": [1]}))
         return {}
 
-    with pytest.raises(datasets.DatasetError, match=r"pair_id is int64, should be string.*text is missing"):
+    with pytest.raises(
+        datasets.DatasetError, match=r"pair_id is int64, should be string.*text is missing"
+    ):
         make(tmp_path / "d", wrong)
     (tmp_path / "torn.parquet").write_bytes(b"PAR1torn")
     with pytest.raises(datasets.DatasetError, match=r"torn\.parquet"):
@@ -138,7 +153,9 @@ def test_a_wrong_column_and_a_torn_shard_are_named(tmp_path: Path) -> None:
 def test_a_failed_critical_expectation_stops_with_a_table(tmp_path: Path) -> None:
     bad = rows(4)
     bad[2] = bad[2] | {"image_url": "ftp://h/x"}
-    with pytest.raises(quality.QualityError, match=r"image_url: match regex .*1 rows, such as \['ftp://h/x'\]"):
+    with pytest.raises(
+        quality.QualityError, match=r"image_url: match regex .*1 rows, such as \['ftp://h/x'\]"
+    ):
         make(tmp_path / "d", writer(bad + bad[:1]))
     assert not (tmp_path / "d" / "manifest.json").exists()
 
@@ -154,5 +171,7 @@ def test_a_full_disk_names_the_path_and_leaves_no_torn_file(tmp_path: Path) -> N
 
 def test_uniform_is_uniform_and_a_function_of_its_arguments() -> None:
     draws = sorted(uniform(7, str(i)) for i in range(4000))
-    assert max(abs(d - i / 4000) for i, d in enumerate(draws)) < 0.03  # Kolmogorov-Smirnov, p far below 1e-3
+    assert (
+        max(abs(d - i / 4000) for i, d in enumerate(draws)) < 0.03
+    )  # Kolmogorov-Smirnov, p far below 1e-3
     assert uniform(7, "1") == uniform(7, "1") != uniform(8, "1")

@@ -1,23 +1,23 @@
 """The demo's evaluation sets and the labels of its training drawings, as datasets.
 
-    concepts   every emoji concept, in distribution (twitter-held) and in unseen hands (openmoji, fluent)
+    concepts   every emoji concept: in distribution (twitter-held), in unseen hands (openmoji, fluent)
     styles     what photographs, clip art and emoji share: withheld photographs and clip art
     captions   withheld pictures and their captions, for retrieval
 
-The supervised baseline learns from the corpus's own drawings of concepts; which concept a URL shows is known
-from the galleries' layout.
+The supervised baseline learns from the corpus's own drawings of concepts; which concept a URL shows
+is known from the galleries' layout.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluators.suites.kinds import Classification, Retrieval
+from evaluators.suites.kinds import Classification, Retrieval, Suite, by_group
 from evaluators.suites.labelled import Picture, build_labelled
 from evaluators.suites.prompts import DRAWINGS, EVERY_STYLE
 from pipelines import datasets
@@ -37,21 +37,24 @@ class TestSets:
 
     __test__ = False
 
-    concepts: Classification
-    styles: Classification
-    captions: Retrieval
-
-    def withheld(self) -> list[Dataset]:
-        """The sets whose pictures must not be in the corpus, nor near-duplicates of them."""
-        concepts = [self.concepts.sets[name] for name in (IN_DISTRIBUTION, *UNSEEN_HANDS)]
-        styles = [self.styles.sets[name] for name in ("photo", "clipart")]
-        return [*concepts, *styles, *self.captions.sets.values()]
+    suites: tuple[Suite, ...]
+    """Concepts, styles, captions."""
+    withheld: tuple[Dataset, ...]
+    """The sets whose pictures must not be in the corpus, nor near-duplicates of them."""
 
 
 def build_test_sets(web: DemoWeb, config: DemoWebConfig, out: str) -> TestSets:
     """The evaluation sets under `out`; rendered once."""
-    emoji = _by_group(emoji_table(web), posixpath.join(out, "concepts"), config)
-    style = _by_group(style_table(web), posixpath.join(out, "styles"), config)
+
+    def part(name: str, rows: pa.Table, groups: Sequence[str]) -> Dataset:
+        chosen = rows.filter(pc.is_in(rows["group"], pa.array(groups)))
+        return _labelled(posixpath.join(out, name), chosen, config, [])
+
+    emoji, styles = emoji_table(web), style_table(web)
+    concepts = part("concepts", emoji, (IN_DISTRIBUTION, *UNSEEN_HANDS))
+    served = part("concepts-served", emoji, ("google", "twitter-known"))
+    pictures = part("styles", styles, ("photo", "clipart"))
+    reference = part("styles-served", styles, ("emoji",))
     captions = build_labelled(
         posixpath.join(out, "captions"),
         lambda: _captioned(web),
@@ -59,21 +62,18 @@ def build_test_sets(web: DemoWeb, config: DemoWebConfig, out: str) -> TestSets:
         config=config,
         seed=config.seed,
     )
-    return TestSets(
-        Classification("concepts", emoji, DRAWINGS, IN_DISTRIBUTION),
-        Classification("styles", style, EVERY_STYLE),
-        Retrieval("retrieval", {"withheld": captions}),
+    suites = (
+        Classification(
+            "concepts",
+            by_group(concepts) | by_group(served),
+            DRAWINGS,
+            IN_DISTRIBUTION,
+            UNSEEN_HANDS,
+        ),
+        Classification("styles", by_group(pictures) | by_group(reference), EVERY_STYLE),
+        Retrieval("captions", by_group(captions)),
     )
-
-
-def _by_group(table: pa.Table, out: str, config: DemoWebConfig) -> dict[str, Dataset]:
-    groups = pc.unique(table["group"]).to_pylist()
-    return {
-        group: _labelled(
-            posixpath.join(out, group), table.filter(pc.equal(table["group"], group)), config, []
-        )
-        for group in groups
-    }
+    return TestSets(suites, (concepts, pictures, captions))
 
 
 def _labelled(path: str, rows: pa.Table, config: object, parents: list[Dataset]) -> Dataset:
@@ -105,7 +105,7 @@ def _captioned(web: DemoWeb) -> Iterator[Picture]:
 def build_training_labels(
     samples: Dataset, web: DemoWeb, config: DemoWebConfig, path: str
 ) -> Dataset:
-    """The corpus's drawings of concepts with their labels: what the supervised baseline learns from."""
+    """The corpus's drawings of concepts with labels: what the supervised baseline learns from."""
     label_of = {
         posixpath.join(url_of(site, config), inner.lstrip("/")): (label, concept.name, site)
         for label, concept in enumerate(web.concepts)

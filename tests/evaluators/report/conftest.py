@@ -30,20 +30,11 @@ def drawing(seed: int, side: int = 40) -> bytes:
     return out.getvalue()
 
 
-def row(
-    suite: str, dataset: str, split: str, metric: str, model: str, value: float, n: int
-) -> dict:
+def row(place: str, model: str, value: float, n: int) -> dict[str, Any]:
+    """A score at "suite dataset split metric"."""
     error = 0.0 if model == "chance" else (value * (1 - value) / n) ** 0.5
-    return {
-        "suite": suite,
-        "dataset": dataset,
-        "split": split,
-        "metric": metric,
-        "model": model,
-        "value": value,
-        "n": n,
-        "standard_error": error,
-    }
+    named = dict(zip(("suite", "dataset", "split", "metric"), place.split(), strict=True))
+    return {**named, "model": model, "value": value, "n": n, "standard_error": error}
 
 
 def manifest(name: str, rows: int, parents: list[str], failed: int = 0) -> dict[str, Any]:
@@ -111,12 +102,12 @@ def inputs() -> ReportInputs:
             )
         ],
         scores=[
-            row("concepts", "unseen", "all", "top1", "CLIP", 0.25, 1500),
-            row("concepts", "unseen", "all", "top1", "supervised", 0.2, 1500),
-            row("concepts", "unseen", "all", "top1", "chance", 0.001, 1500),
-            row("concepts", "unseen", "held", "gap", "CLIP", 0.1, 80),
-            row("captions", "stamps", "all", "image_to_text_r5", "CLIP", 0.5, 200),
-            {**row("captions", "stamps", "all", "image_to_text_r1", "CLIP", 0.1, 200)}
+            row("concepts unseen all top1", "CLIP", 0.25, 1500),
+            row("concepts unseen all top1", "supervised", 0.2, 1500),
+            row("concepts unseen all top1", "chance", 0.001, 1500),
+            row("concepts unseen held gap", "CLIP", 0.1, 80),
+            row("captions stamps all image_to_text_r5", "CLIP", 0.5, 200),
+            {**row("captions stamps all image_to_text_r1", "CLIP", 0.1, 200)}
             | {"standard_error": float("nan")},
         ],
         shifts=[simulated_shift()],

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,7 +13,7 @@ from models.pixels import decode, normalise
 from models.tokenizer import Tokenizer
 from models.training.augment import NONE, AugmentConfig
 from models.training.loaders import Loader, LoaderConfig, Share, batches
-from models.training.rows import InMemory, Streamed, hashed_order
+from models.training.rows import InMemory, Streamed
 from pipelines.datasets import open_dataset
 
 TOKENIZER = Tokenizer([])
@@ -151,11 +150,3 @@ def test_what_cannot_be_loaded_is_named(make_data: Maker) -> None:
         load(path)
     with pytest.raises(ValueError, match="2 ranks must divide batch_size=3"):
         load(path, batch_size=3, share=Share(0, 2))
-
-
-def test_order_is_a_uniform_permutation() -> None:
-    keys = [str(i) for i in range(500)]
-    order = hashed_order(0, 0, keys)
-    assert sorted(order.tolist()) == list(range(500))
-    places = np.array([hashed_order(seed, 0, keys).tolist().index(7) for seed in range(60)])
-    assert places.min() < 100 and places.max() > 400

@@ -14,7 +14,14 @@ import pytest
 from fastwarc.warc import WarcRecord, WarcRecordType
 
 from pipelines.web.payload import RecordError, decode_body
-from pipelines.web.warc import Response, WarcLimits, WatPage, fingerprint, read_pages
+from pipelines.web.warc import (
+    Response,
+    WarcLimits,
+    WatPage,
+    fingerprint,
+    matching,
+    read_pages,
+)
 
 HTML = b"<html><p>some words</p></html>" * 30
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
@@ -182,3 +189,15 @@ def test_fingerprint(tmp_path: Path) -> None:
         assert fingerprint([str(one), str(two)]) != whole
     with pytest.raises(FileNotFoundError, match="gone"):
         list(read_pages(str(tmp_path / "gone.warc"), Counter()))
+
+
+def test_matching(tmp_path: Path) -> None:
+    for name in ("b.warc.gz", "a.warc.gz", "a.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "c.warc.gz").mkdir()
+    expected = [f"{tmp_path}/a.warc.gz", f"{tmp_path}/b.warc.gz"]
+    assert matching(f"{tmp_path}/*.warc.gz") == expected
+    assert matching(f"file://{tmp_path}/*.warc.gz") == [f"file://{path}" for path in expected]
+    assert matching(expected[0]) == expected[:1]
+    with pytest.raises(FileNotFoundError, match="none"):
+        matching(f"{tmp_path}/none*")
