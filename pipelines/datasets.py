@@ -13,6 +13,7 @@ Paths are local paths or any URL that pyarrow's filesystems open (s3://, gs://, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -145,8 +146,12 @@ def write_file(path: str, write: Callable[[Any], None]) -> None:
         with fs.open_output_stream(temporary) as sink:
             write(sink)
         fs.move(temporary, inner)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write {path}: {error}") from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            fs.delete_file(temporary)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot write {path}: {error}") from error
+        raise
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -174,6 +179,13 @@ def shard_batches(
             yield from file.iter_batches(batch_size=batch_size, columns=columns)
     except pa.ArrowInvalid as error:
         raise DatasetError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def row_count(path: str) -> int:
+    """Rows of one Parquet file, by its footer."""
+    fs, inner = filesystem(path)
+    with fs.open_input_file(inner) as source:
+        return int(pq.ParquetFile(source).metadata.num_rows)
 
 
 def _canonical(value: Any, out: bytearray) -> None:

@@ -13,8 +13,11 @@ import logging
 import os
 import posixpath
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from pipelines.records import SCHEMAS
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 ID = r"^[0-9a-f]{32}$"
 URL = r"^https?://[^\s]+$"
+ROWS_A_FRAME = 100_000
+"""Rows that an expectation sees at a time: what keeps memory flat."""
 
 
 class QualityError(Exception):
@@ -119,16 +124,12 @@ def check(name: str, path: str, files: list[str]) -> dict[str, Any]:
 
 
 def _run(expectation: Expectation, name: str, path: str, files: list[str]) -> dict[str, Any]:
-    """One expectation over all shards, a shard at a time; uniqueness needs its one column whole."""
-    whole = expectation.kind == "ExpectColumnValuesToBeUnique"
-    groups = [files] if whole else [[file] for file in files]
+    """One expectation over all rows, so many of them at a time."""
     unexpected, examples = 0, []
-    for group in groups:
-        frame = _frame(name, expectation.column, path, group)
-        if len(frame):
-            seen = _validate(expectation, frame)
-            unexpected += seen["unexpected_count"]
-            examples += seen["partial_unexpected_list"]
+    for frame in _frames(expectation, name, [posixpath.join(path, file) for file in files]):
+        seen = _validate(expectation, frame)
+        unexpected += seen["unexpected_count"]
+        examples += seen["partial_unexpected_list"]
     return {
         "expectation": expectation.describe(),
         "critical": expectation.critical,
@@ -138,19 +139,31 @@ def _run(expectation: Expectation, name: str, path: str, files: list[str]) -> di
     }
 
 
-def _frame(name: str, column: str, path: str, files: list[str]) -> pd.DataFrame:
-    import pyarrow as pa
+def _frames(expectation: Expectation, name: str, files: list[str]) -> Iterator[pd.DataFrame]:
+    """The expectation's column in frames of about `ROWS_A_FRAME` rows.
 
-    from pipelines.datasets import shard_batches
+    Where values must be unique, equal ones have to meet in one frame: then a frame holds the values
+    of one remainder of their hashes, and the files are read once a remainder.
+    """
+    import pandas as pd
 
-    schema = pa.schema([SCHEMAS[name].field(column)])
-    batches = [
-        batch.cast(schema)
-        for file in files
-        for batch in shard_batches(posixpath.join(path, file), [column])
-    ]
-    frame: pd.DataFrame = pa.Table.from_batches(batches, schema).to_pandas()
-    return frame
+    from pipelines.datasets import row_count, shard_batches
+
+    column, schema = expectation.column, pa.schema([SCHEMAS[name].field(expectation.column)])
+
+    def read() -> Iterator[pd.DataFrame]:
+        for file in files:
+            for batch in shard_batches(file, [column], ROWS_A_FRAME):
+                yield pa.Table.from_batches([batch.cast(schema)]).to_pandas()
+
+    if expectation.kind != "ExpectColumnValuesToBeUnique":
+        yield from read()
+        return
+    parts = 1 + sum(map(row_count, files)) // (4 * ROWS_A_FRAME)
+    for part in range(parts):
+        found = [f[pd.util.hash_array(f[column].to_numpy(object)) % parts == part] for f in read()]
+        if found:
+            yield pd.concat(found, ignore_index=True)
 
 
 @functools.cache

@@ -38,7 +38,7 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "samples to WebDataset tars or a Hugging Face folder",
     ),
 }
-"""Name on the command line: module, its config dataclass (with a `run` method), one line of help."""
+"""Name on the command line: module, its config dataclass with a `run` method, one line of help."""
 
 
 def main() -> None:

@@ -181,6 +181,8 @@ def _decode_png(data: bytes) -> Pixels:
 
 def _decode_pillow(data: bytes, kind: str) -> Pixels:
     """The first frame. Pillow raises on torn files, where OpenCV fills in grey."""
+    import cv2
+
     try:
         with pillow(data, kind) as opened:
             transparent = "A" in opened.getbands() or "transparency" in opened.info
@@ -190,16 +192,16 @@ def _decode_pillow(data: bytes, kind: str) -> Pixels:
     except Exception as error:
         raise UndecodableError(f"{kind}: {type(error).__name__}") from error
     if transparent:
-        return on_white(values[:, :, [2, 1, 0, 3]])
-    return np.ascontiguousarray(values[:, :, ::-1])
+        return on_white(np.asarray(cv2.cvtColor(values, cv2.COLOR_RGBA2BGRA), np.uint8))
+    return np.asarray(cv2.cvtColor(values, cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def on_white(bgra: npt.NDArray[np.uint8]) -> Pixels:
     """(H, W, 4) laid on white: round(colour * alpha / 255) + 255 - alpha."""
     import cv2
 
-    alpha = cv2.cvtColor(np.ascontiguousarray(bgra[:, :, 3]), cv2.COLOR_GRAY2BGR)
-    colour = np.ascontiguousarray(bgra[:, :, :3])
+    alpha = cv2.cvtColor(cv2.extractChannel(bgra, 3), cv2.COLOR_GRAY2BGR)
+    colour = cv2.cvtColor(bgra, cv2.COLOR_BGRA2BGR)
     laid = cv2.add(cv2.multiply(colour, alpha, scale=1 / 255), cv2.bitwise_not(alpha))
     return np.asarray(laid, np.uint8)
 

@@ -166,7 +166,7 @@ def test_a_full_disk_names_the_path_and_leaves_no_torn_file(tmp_path: Path) -> N
 
     with pytest.raises(OSError, match=r"cannot write .*x\.parquet.*No space left") as caught:
         datasets.write_file(str(tmp_path / "x.parquet"), full)
-    assert caught.value.errno == 28 and not (tmp_path / "x.parquet").exists()
+    assert caught.value.errno == 28 and list(tmp_path.iterdir()) == []
 
 
 def test_uniform_is_uniform_and_a_function_of_its_arguments() -> None:
@@ -175,3 +175,16 @@ def test_uniform_is_uniform_and_a_function_of_its_arguments() -> None:
         max(abs(d - i / 4000) for i, d in enumerate(draws)) < 0.03
     )  # Kolmogorov-Smirnov, p far below 1e-3
     assert uniform(7, "1") == uniform(7, "1") != uniform(8, "1")
+
+
+def test_expectations_see_every_row_of_large_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "ROWS_A_FRAME", 7)
+    found = rows(100)
+    assert make(tmp_path / "a", writer(found, shards=3)).manifest.quality["success"]
+    with pytest.raises(quality.QualityError, match="pair_id: be unique: 2 rows"):
+        make(tmp_path / "b", writer([*found, found[4]], shards=3))
+    bad = [row | ({"image_url": "x"} if i in (3, 60, 99) else {}) for i, row in enumerate(found)]
+    with pytest.raises(quality.QualityError, match=r"image_url: match regex .*: 3 rows"):
+        make(tmp_path / "c", writer(bad))

@@ -1,0 +1,124 @@
+"""Kill -9 of a random process of the demo at random moments, rerun each time: is anything lost?
+
+    python benchmarks/kill.py [--kills 5] [--seed 0]
+
+Runs a shortened demo once without interruption and once with `kills` interruptions, each of a
+process picked at random from its tree: the driver, the crawler, a Ray worker, Ray's own daemons.
+Then every dataset of both runs must have one content hash, and no shard that was finished before a
+kill may have been written again. Last line: one JSON line a comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+SHORT = ("--schedule.train.steps", "120", "--supervised.train.steps", "60")
+SHORT += ("--schedule.train.checkpoint-every", "40", "--supervised.train.checkpoint-every", "20")
+
+
+def start(out: Path) -> subprocess.Popen[bytes]:
+    """The shortened demo into `out`, in a session of its own."""
+    command = [sys.executable, "-c", "from workflows.cli import main; main()", "demo"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*command, "--out", str(out), *SHORT],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=(out.parent / f"{out.name}.log").open("ab"),
+        start_new_session=True,
+    )
+
+
+def hashes(out: Path) -> dict[str, str]:
+    """Content hash by dataset folder."""
+    return {
+        str(file.parent.relative_to(out)): json.loads(file.read_text())["content_hash"]
+        for file in sorted(out.rglob("manifest.json"))
+    }
+
+
+def shards(out: Path) -> dict[str, int]:
+    """Time of writing of every finished shard, by path."""
+    found = [*out.rglob("[!._]*.parquet"), *out.rglob("crawl-*.warc.gz")]
+    return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in found}
+
+
+def kill_one(run: subprocess.Popen[bytes], rng: random.Random) -> str:
+    """Kill a random process of the run's tree, the driver included; returns its name."""
+    tree = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
+    victim = rng.choice(tree)
+    name = " ".join(victim.cmdline()[:4])[:70]
+    victim.kill()
+    return name
+
+
+def finish(run: subprocess.Popen[bytes]) -> int:
+    """Wait for the run; one that lives on without what it needs is ended after a while."""
+    try:
+        return run.wait(timeout=900)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, 9)
+        return run.wait()
+
+
+def main() -> None:
+    """Both runs, and the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "kill")
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    shutil.rmtree(arguments.out, ignore_errors=True)
+    arguments.out.mkdir(parents=True)
+    whole, torn = arguments.out / "whole", arguments.out / "torn"
+    began = time.monotonic()
+    status = finish(start(whole))
+    seconds = time.monotonic() - began
+    print(f"uninterrupted: exit {status}, {seconds:.0f} s", flush=True)
+    rewritten = 0
+    for number in range(arguments.kills):
+        run = start(torn)
+        time.sleep(rng.uniform(0.05, 0.9 / (number + 1)) * seconds)
+        if run.poll() is not None:
+            print(f"kill {number}: the run had ended, exit {run.returncode}", flush=True)
+            continue
+        before = shards(torn)
+        name = kill_one(run, rng)
+        status = finish(run)
+        after = shards(torn)
+        again = [path for path, when in before.items() if path in after and after[path] != when]
+        rewritten += len(again)
+        print(f"kill {number}: {name}: exit {status}, {len(before)} shards stood", flush=True)
+    status = finish(start(torn))
+    same = hashes(whole) == hashes(torn)
+    print(f"last run: exit {status}; {len(hashes(torn))} datasets, hashes equal: {same}")
+    equal = sum(hashes(torn).get(name) == value for name, value in hashes(whole).items())
+    print(
+        json.dumps(
+            {
+                "name": "datasets equal after kills",
+                "ours": equal,
+                "peer": len(hashes(whole)),
+                "ratio": equal / max(1, len(hashes(whole))),
+                "unit": "datasets",
+                "ok": same and status == 0 and rewritten == 0,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
