@@ -1,87 +1,89 @@
-"""From candidates to samples: the stretch of the web pipeline that every recipe shares.
+"""From WARC files to samples: the stretch of the web pipeline that every recipe shares.
 
-    candidates + queries -> matches -> pairs -> targets -> fetched -> samples
+    WARC -> candidates; candidates + queries -> matches -> pairs -> targets -> fetched -> samples
 
-Each stage is a dataset folder under `out` and is skipped where it stands finished with the same
-plan.
+Each stage is a dataset folder and is skipped where it stands finished with the same plan.
 """
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipelines import datasets
 from pipelines.datasets import Dataset
-from pipelines.engines import Engines
 from pipelines.web.balance import BalanceConfig, balance
+from pipelines.web.extract import ExtractConfig, write_candidates
 from pipelines.web.fetch import FetchConfig, write_fetched
 from pipelines.web.samples import SamplesConfig, write_samples
 from pipelines.web.targets import write_targets
-from workflows.console import Console
+from workflows.job import Job
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """What becomes of candidates."""
+    """What becomes of pages."""
 
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    """How candidates are taken from pages."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """How many pairs a query may bring."""
     fetch: FetchConfig = field(default_factory=FetchConfig)
     """Limits and manners of fetching, and what a kept picture looks like."""
     samples: SamplesConfig = field(default_factory=SamplesConfig)
     """What a near-duplicate is."""
+    seed: int = 0
+    """Of the balancing."""
 
 
-def samples(
-    candidates: Dataset,
-    queries: Dataset,
-    out: str,
+def candidates_of(
+    job: Job,
+    files: Sequence[str],
     config: CorpusConfig,
     *,
-    seed: int,
-    engines: Engines,
-    console: Console,
+    origin: str,
+    parents: Sequence[Dataset] = (),
+) -> Dataset:
+    """Candidates from WARC or WAT `files`; `origin` is what identifies their content."""
+    return job.build(
+        "extract",
+        "candidates",
+        lambda folder, _: write_candidates(files, folder, config.extract, job.engines),
+        config={"extract": config.extract, "warc": origin},
+        parents=parents,
+    )
+
+
+def samples_of(
+    job: Job,
+    candidates: Dataset,
+    queries: Dataset,
+    config: CorpusConfig,
     away_from: Sequence[Dataset] = (),
 ) -> Dataset:
-    """The corpus at `out`/samples; `away_from` are evaluation sets whose pictures may not be in
-    it.
-    """
-    pairs = console.stage(
+    """The corpus; `away_from` are evaluation sets whose pictures may not be in it."""
+    pairs = job.console.stage(
         "match and balance",
-        lambda _: balance(candidates, queries, out, config.balance, seed=seed, engines=engines),
+        lambda _: balance(
+            candidates, queries, job.out, config.balance, seed=config.seed, engines=job.engines
+        ),
     )
-    targets = console.stage(
+    targets = job.build(
         "group by image",
-        lambda _: datasets.build(
-            posixpath.join(out, "targets"),
-            name="targets",
-            config={},
-            seed=0,
-            parents=[pairs],
-            write=lambda folder: write_targets(pairs, folder, engines),
-        ),
+        "targets",
+        lambda folder, _: write_targets(pairs, folder, job.engines),
+        parents=[pairs],
     )
-    fetched = console.stage(
+    fetched = job.build(
         "fetch",
-        lambda _: datasets.build(
-            posixpath.join(out, "fetched"),
-            name="fetched",
-            config=config.fetch,
-            seed=0,
-            parents=[targets],
-            write=lambda folder: write_fetched(targets, folder, config.fetch, engines),
-        ),
+        "fetched",
+        lambda folder, _: write_fetched(targets, folder, config.fetch, job.engines),
+        config=config.fetch,
+        parents=[targets],
     )
-    return console.stage(
+    return job.build(
         "near-duplicates out",
-        lambda _: datasets.build(
-            posixpath.join(out, "samples"),
-            name="samples",
-            config=config.samples,
-            seed=0,
-            parents=[fetched, *away_from],
-            write=lambda folder: write_samples(fetched, folder, config.samples, away_from),
-        ),
+        "samples",
+        lambda folder, _: write_samples(fetched, folder, config.samples, away_from),
+        config=config.samples,
+        parents=[fetched, *away_from],
     )

@@ -5,11 +5,13 @@ sightmill crawl --seeds https://example.org/ --out crawl
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 
 from pipelines.datasets import Dataset
 from pipelines.web.crawl import CrawlConfig, CrawlProgress, build_crawl
-from workflows.console import Console, Update
+from workflows.console import Update
+from workflows.job import Job
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,18 @@ class CrawlRecipe:
 
     def run(self) -> None:
         """Run the recipe."""
-        console = Console()
-        found = crawl_stage(self.out, self.crawl, console)
-        console.summary(f"{found.path}: {len(found.manifest.shards)} files")
+        out, folder = posixpath.split(self.out.rstrip("/"))
+        job = Job(out)
+        found = crawl_sites(job, self.crawl, folder)
+        job.console.summary(f"{found.path}: {len(found.manifest.shards)} files")
 
 
-def crawl_stage(path: str, config: CrawlConfig, console: Console) -> Dataset:
-    """The crawl at `path`, with a progress line."""
+def crawl_sites(job: Job, config: CrawlConfig, folder: str = "crawl") -> Dataset:
+    """The crawl in the job's `folder`, with a progress line."""
 
     def follow(update: Update, at: CrawlProgress) -> None:
         update(at.pages, at.known, f"pages, {at.fetched / max(at.seconds, 0.1):.0f} a second")
 
-    return console.stage(
-        "crawl", lambda update: build_crawl(config, path, lambda at: follow(update, at))
+    return job.console.stage(
+        "crawl", lambda update: build_crawl(config, job.at(folder), lambda at: follow(update, at))
     )

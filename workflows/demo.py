@@ -1,7 +1,7 @@
 """The main job end to end: real web pages become a corpus, a CLIP, and a report of what it is
 worth.
 
-    make demo            (or: sightmill demo --out runs/demo --seed 0)
+    make demo            (or: sightmill demo --out runs/demo)
 
 Nine sites made of real pictures and real texts are served on loopback (`workflows.demo_web`),
 crawled, and turned into a query-balanced corpus. A small CLIP is trained on it from scratch and
@@ -12,31 +12,30 @@ over pixels stand beside it. README has the times and figures.
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaluators.baselines import pixel_contender
 from evaluators.checkpoints import clip_contender, supervised_contender
+from evaluators.contenders import Contender
 from evaluators.nearest import NearestConfig
 from evaluators.score import ScoreConfig, score
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig
-from pipelines import datasets
+from pipelines.datasets import Dataset
 from pipelines.engines import Engines, ray_session
 from pipelines.web.crawl import warc_files
-from pipelines.web.extract import ExtractConfig, write_candidates
 from workflows import demo_settings as settings
-from workflows.console import Console
-from workflows.corpus import CorpusConfig, samples
-from workflows.crawl import crawl_stage
-from workflows.demo_report import write_demo_report
+from workflows.corpus import CorpusConfig, candidates_of, samples_of
+from workflows.crawl import crawl_sites
+from workflows.demo_report import CLIP, SUPERVISED, write_demo_report
 from workflows.demo_web import packages, suites
 from workflows.demo_web.serve import serve
-from workflows.demo_web.web import DemoWebConfig, build
+from workflows.demo_web.web import DemoWeb, DemoWebConfig, build
 from workflows.flags import EngineFlags
-from workflows.query_list import query_stage
-from workflows.train import Schedule, train_stage
+from workflows.job import Job
+from workflows.query_list import query_list
+from workflows.train import Schedule, train_model
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,6 @@ class DemoConfig:
     """Folder of the unpacked packages."""
     web: DemoWebConfig = field(default_factory=DemoWebConfig)
     """The demo's web."""
-    extract: ExtractConfig = field(default_factory=ExtractConfig)
-    """How candidates are taken from pages."""
     corpus: CorpusConfig = settings.CORPUS
     """Balancing, fetching, near-duplicates."""
     model: CLIPConfig = settings.MODEL
@@ -61,8 +58,6 @@ class DemoConfig:
     """How the supervised baseline is trained."""
     scoring: ScoreConfig = field(default_factory=ScoreConfig)
     """Batches and bootstrap."""
-    seed: int = 0
-    """Of the balancing."""
     engines: EngineFlags = field(default_factory=Engines)
     """Where the stages run."""
 
@@ -71,80 +66,50 @@ class DemoConfig:
         demo(self)
 
 
-def demo(config: DemoConfig, console: Console | None = None) -> str:
+def demo(config: DemoConfig) -> str:
     """Run the recipe; returns the report's path."""
-    console = console or Console()
-
-    def at(name: str) -> str:
-        return posixpath.join(config.out, name)
-
-    with console.task("packages"):
-        found = packages.fetch_all(cache=Path(config.cache))
+    job, cache = Job(config.out, config.engines), Path(config.cache)
+    with job.console.task("packages"):
+        found = packages.fetch_all(cache)
         web = build(found.paths, config.web)
     for line in found.left_out():
-        console.say(line)
-    with console.task("test sets"):
-        tests = suites.build_test_sets(web, config.web, at("tests"))
-    queries = query_stage(at("queries"), settings.queries(config.cache), config.engines, console)
-
-    with ray_session(config.engines), serve(config.web, Path(config.cache)) as served:
-        crawl = crawl_stage(at("crawl"), settings.crawl(served.seeds), console)
-        candidates = console.stage(
-            "extract",
-            lambda _: datasets.build(
-                at("candidates"),
-                name="candidates",
-                config=config.extract,
-                seed=0,
+        job.console.say(line)
+    with job.console.task("test sets"):
+        tests = suites.build_test_sets(web, config.web, job.at("tests"))
+    with ray_session(job.engines):
+        queries = query_list(job, settings.queries(found, cache))
+        with serve(config.web, cache) as sites:
+            crawl = crawl_sites(job, settings.crawl(sites.seeds))
+            candidates = candidates_of(
+                job,
+                warc_files(crawl.path),
+                config.corpus,
+                origin=crawl.manifest.content_hash,
                 parents=[crawl],
-                write=lambda folder: write_candidates(
-                    warc_files(crawl.path), folder, config.extract, config.engines
-                ),
-            ),
-        )
-        corpus = samples(
-            candidates,
-            queries,
-            config.out,
-            config.corpus,
-            seed=config.seed,
-            engines=config.engines,
-            console=console,
-            away_from=tests.withheld,
-        )
-    drawings = console.stage(
-        "label drawings",
-        lambda _: suites.build_training_labels(corpus, web, config.web, at("drawings")),
-    )
-    baseline = ClassifierConfig(config.model.vision, classes=len(web.concepts))
-    engines = config.engines
-    clip = train_stage(
-        "train CLIP", at("clip"), config.model, corpus, config.schedule, engines, console
-    )
-    supervised = train_stage(
-        "train supervised",
-        at("supervised"),
-        baseline,
-        drawings,
-        config.supervised,
-        engines,
-        console,
-    )
+            )
+            corpus = samples_of(job, candidates, queries, config.corpus, tests.withheld)
+        contenders = train_models(job, config, web, corpus)
+        with job.console.task("score"):
+            scored = score(contenders, tests.suites, job.at("score"), config.scoring)
+    with job.console.task("report"):
+        report = write_demo_report(job, config, tests, scored, config.scoring, found.left_out())
+    job.console.summary(f"Report: {report}")
+    return report
+
+
+def train_models(job: Job, config: DemoConfig, web: DemoWeb, corpus: Dataset) -> list[Contender]:
+    """CLIP on the corpus; on the corpus's drawings a supervised network and nearest neighbours."""
+    drawings = suites.build_training_labels(corpus, web, config.web, job.at("drawings"))
     names = [concept.name for concept in web.concepts]
+    network = ClassifierConfig(config.model.vision, classes=len(names))
+    clip = train_model(job, "clip", config.model, corpus, config.schedule)
+    supervised = train_model(job, "supervised", network, drawings, config.supervised)
     fit = config.schedule.loading.fit
-    contenders = [
-        clip_contender("CLIP, zero-shot", clip.path, clip, fit),
-        supervised_contender("supervised ViT", supervised.path, supervised, names, fit),
+    return [
+        clip_contender(CLIP, clip.path, clip, fit),
+        supervised_contender(SUPERVISED, supervised.path, supervised, names, fit),
         *(
             pixel_contender(f"nearest pixels, {side} px", drawings, NearestConfig(side=side))
             for side in (4, 8, 16)
         ),
     ]
-    with ray_session(config.engines), console.task("score"):
-        scored = score(contenders, tests.suites, at("score"), config.scoring)
-    with console.task("report"):
-        report = write_demo_report(
-            config.out, config, tests.suites, scored, config.scoring, found.left_out()
-        )
-    console.summary(f"Report: {report}")
-    return report

@@ -23,8 +23,12 @@ from pipelines.web.crawl import read_summary
 from pipelines.web.dedup import DedupConfig, near_duplicates
 from pipelines.web.head_tail import head_tail
 from pipelines.web.samples import fingerprints
+from workflows.demo_web.suites import TestSets
+from workflows.job import Job
 
-CLIP = "CLIP, zero-shot"
+CLIP, SUPERVISED = "CLIP, zero-shot", "supervised ViT"
+RUNS = {"clip": CLIP, "supervised": SUPERVISED}
+SERVED = ("google", "twitter-known", "emoji")
 INTRODUCTION = (
     "Nine web sites made of real pictures and texts were crawled on this machine, turned into a "
     "query-balanced image-text corpus, and a small CLIP was trained on it from scratch. It is "
@@ -39,17 +43,18 @@ OVERLAP = (
 
 
 def write_demo_report(
-    out: str,
+    job: Job,
     config: object,
-    suites: Sequence[Suite],
+    tests: TestSets,
     scored: Scored,
     scoring: ScoreConfig,
     left_out: Sequence[str],
 ) -> str:
-    """Write `out`/report/report.html, scores.json and scores.csv; returns the page's path."""
+    """Write report/report.html, scores.json and scores.csv; returns the page's path."""
+    out, suites = job.out, tests.suites
 
     def at(name: str) -> Dataset:
-        return open_dataset(posixpath.join(out, name))
+        return open_dataset(job.at(name))
 
     answers = scored.answers()
     standard = sorted({name for name in pc.unique(answers["model"]).to_pylist() if name != CLIP})
@@ -81,10 +86,7 @@ def write_demo_report(
         ],
         left_out=left_out,
     )
-    return write_report(inputs, posixpath.join(out, "report"))
-
-
-RUNS = {"clip": CLIP, "supervised": "supervised ViT"}
+    return write_report(inputs, job.at("report"))
 
 
 def _per_query(pairs: Dataset) -> int:
@@ -131,9 +133,6 @@ def _overlap(
                 "in the corpus": len(pc.unique(found["image_id"])),
                 "should be": "many: it was served" if name in SERVED else "none",
             }
-
-
-SERVED = ("google", "twitter-known", "emoji")
 
 
 def _of_group(dataset: Dataset, group: str) -> pa.Array:

