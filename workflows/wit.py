@@ -9,17 +9,16 @@ manifest.
 
 from __future__ import annotations
 
-import glob as local_glob
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pipelines.datasets import Dataset, DatasetError, file_sha256
+from pipelines.datasets import Dataset, file_sha256
 from pipelines.engines import Engines
 from pipelines.web.balance import BalanceConfig
 from pipelines.web.extract import ExtractConfig
 from pipelines.web.fetch import FetchConfig
 from pipelines.web.queries import write_file_queries
-from pipelines.web.warc import fingerprint
+from pipelines.web.warc import fingerprint, matching
 from workflows.console import Console
 from workflows.corpus import CorpusConfig, candidates_of, samples_of
 from workflows.flags import EngineFlags
@@ -61,7 +60,7 @@ class WitConfig:
 def wit(config: WitConfig, console: Console | None = None) -> Dataset:
     """Run the recipe; returns the `samples` dataset."""
     job = Job(config.out, config.engines, console or Console())
-    files = _expand(config.warc)
+    files = matching(config.warc)
     fetch = replace(
         config.fetch,
         client=replace(config.fetch.client, allow_private=config.allow_private),
@@ -80,16 +79,3 @@ def wit(config: WitConfig, console: Console | None = None) -> Dataset:
     found = samples_of(job, candidates, queries, corpus)
     job.console.summary(f"{found.path}: {found.manifest.rows:,} images")
     return found
-
-
-def _expand(pattern: str) -> list[str]:
-    """Files of a glob. Raises DatasetError where it matches nothing."""
-    if "://" in pattern:
-        import fsspec
-
-        files = [str(file.full_name) for file in fsspec.open_files(pattern)]
-    else:
-        files = sorted(local_glob.glob(pattern, recursive=True))
-    if not files:
-        raise DatasetError(f"--warc {pattern!r} matches no file")
-    return files

@@ -20,6 +20,9 @@ CLIP_SEVEN = (
 )
 """CLIP's subset of seven, found on ImageNet by forward selection over the 80."""
 
+EMOJI = ("{}", "emoji {}", "emoji of {}")
+"""As galleries of emoji word it; a template that the corpus has never shown only blurs the name."""
+
 DRAWINGS = (
     "{}",
     "{} emoji",

@@ -32,6 +32,7 @@ from pipelines import datasets
 from pipelines.engines import Engines, beam_pipeline
 from pipelines.records import CANDIDATES
 from pipelines.web.candidates import SOURCES, Candidate, candidates
+from pipelines.web.filters import TextRules, text_reason
 from pipelines.web.warc import WarcLimits, fingerprint, read_pages
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class ExtractConfig:
 
     limits: WarcLimits = field(default_factory=WarcLimits)
     """Sizes beyond which records and pages are skipped."""
+    text: TextRules | None = field(default_factory=TextRules)
+    """Which texts are no description, such as file names; None keeps them all."""
     rows_per_shard: int = 50_000
     """Rows that a shard should have; it has them within a factor of two while buckets suffice."""
     buckets: int = 256
@@ -130,7 +133,12 @@ def _file_candidates(
     path: str, dropped: Counter[str], config: ExtractConfig
 ) -> Iterator[Candidate]:
     for page in read_pages(path, dropped, config.limits):
-        yield from candidates(page, dropped)
+        for found in candidates(page, dropped):
+            reason = config.text and text_reason(found.text, found.image_url, config.text)
+            if reason:
+                dropped[reason] += 1
+            else:
+                yield found
 
 
 def distinct_runs(

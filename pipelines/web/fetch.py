@@ -183,7 +183,10 @@ def write_fetched(
     if missing > 0:
         run = resume.new_run(folder)
         with ray_session(engines), _progress(run, missing):
-            _run(targets, folder, run, config, policy)
+            try:
+                _run(targets, folder, run, config, policy)
+            except OSError as error:
+                raise OSError(error.errno, f"cannot write {folder}: {error}") from error
         resume.adopt(folder, ID)
     return _drops(folder, targets.manifest.rows)
 
@@ -191,18 +194,29 @@ def write_fetched(
 def _run(
     targets: Dataset, folder: str, run: str, config: FetchConfig, policy: AddressPolicy | None
 ) -> None:
+    """Read, fetch and write what is not done yet; the shards go to the folder `run`.
+
+    All stages ask Ray for no CPU and are bounded by their numbers instead: the filter of Ray Data's
+    checkpointing asks for a whole one and would wait for ever on a small machine.
+    """
     import ray.data
     from ray.data.checkpoint import CheckpointConfig
 
     workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    ray.data.DataContext.get_current().use_datasource_v2 = False
-    rows = ray.data.read_parquet(targets.shards, ray_remote_args={"num_cpus": 0.25})
+    blocks = -(-targets.manifest.rows // config.batch_rows)
+    ray.data.DataContext.get_current().use_datasource_v2 = False  # it starts five more processes
+    rows = ray.data.read_parquet(
+        targets.shards,
+        num_cpus=0,
+        concurrency=min(workers, len(targets.shards)),
+        override_num_blocks=blocks,
+    )
     rows.context.checkpoint_config = CheckpointConfig(
         id_column=ID,
         checkpoint_path=resume.write_checkpoint(folder, ID),
         delete_checkpoint_on_success=False,
     )
-    rows.repartition(target_num_rows_per_block=config.batch_rows).map_batches(
+    rows.map_batches(
         Fetch,
         fn_constructor_args=(config, policy),
         batch_size=config.batch_rows,
@@ -211,10 +225,11 @@ def _run(
         compute=ray.data.ActorPoolStrategy(
             size=workers, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
         ),
-        num_cpus=0.5,
+        num_cpus=0,
     ).write_parquet(
         run,
         min_rows_per_file=config.shard_rows,
-        ray_remote_args={"num_cpus": 0.25},
+        ray_remote_args={"num_cpus": 0},
+        concurrency=workers,
         **_PARQUET,
     )

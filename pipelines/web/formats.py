@@ -79,7 +79,10 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         raise UndecodableError(f"{scans} scans; at most {MAX_SCANS}")
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except (ValueError, KeyError) as error:  # KeyError: a colour space that simplejpeg has no name for
+    except (
+        ValueError,
+        KeyError,
+    ) as error:  # KeyError: a colour space that simplejpeg has no name for
         raise UndecodableError("jpeg: no readable header") from error
     return width, height
 

@@ -132,4 +132,4 @@ def test_a_users_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "has no manifest.json" in error and "Traceback" not in error
     wit = ("--warc", f"{tmp_path}/none/*.gz", "--queries", "q", "--out", str(tmp_path / "o"))
     assert sightmill("wit", *wit) == 1
-    assert "matches no file" in capsys.readouterr().err
+    assert "no file matches" in capsys.readouterr().err
