@@ -51,7 +51,9 @@ class FetchConfig:
     decode_threads: int = 1
     """Threads of one worker that decode."""
     batch_rows: int = 256
-    """Targets that a worker takes at a time; it works on two such batches at once."""
+    """Targets that a worker takes at a time."""
+    batches_at_once: int = 4
+    """Of those, worked on together, so that one slow URL does not hold up the rest."""
     shard_rows: int = 1000
     """Rows of a written shard, at least: the unit that a kill can cost."""
 
@@ -223,7 +225,9 @@ def _run(
         batch_format="pyarrow",
         zero_copy_batch=True,
         compute=ray.data.ActorPoolStrategy(
-            size=workers, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
+            size=workers,
+            max_concurrent_calls_per_actor=config.batches_at_once,
+            enable_true_multi_threading=True,
         ),
         num_cpus=0,
     ).write_parquet(

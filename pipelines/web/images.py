@@ -9,7 +9,7 @@ until its shorter side is `image_size`.
 JPEGs go through libjpeg-turbo itself (simplejpeg), PNGs through OpenCV, all else through Pillow. In
 the exact mode the pixels are those of cv2.imdecode + cv2.resize(INTER_AREA), bit by bit. With
 `scaled_decode` libjpeg-turbo leaves out the DCT coefficients that the target size cannot show:
-about a third cheaper, some 40 dB PSNR from the exact pixels (benchmarks/fetch.py measures both).
+fetching then costs a tenth less in all, 53 dB PSNR from the exact pixels (benchmarks/fetch.py).
 """
 
 from __future__ import annotations

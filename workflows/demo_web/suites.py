@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from evaluators.suites.kinds import Classification, Retrieval, Suite, by_group
 from evaluators.suites.labelled import Picture, build_labelled
-from evaluators.suites.prompts import EMOJI, EVERY_STYLE
+from evaluators.suites.prompts import EVERY_STYLE, NAME_ALONE
 from pipelines import datasets
 from pipelines.datasets import Dataset
 from pipelines.records import LABELLED
@@ -70,7 +70,7 @@ def build_test_sets(web: DemoWeb, config: DemoWebConfig, out: str) -> TestSets:
     known = IN_DISTRIBUTION if IN_DISTRIBUTION in hands else None
     shifts = tuple(hand for hand in UNSEEN_HANDS if hand in hands) if known else ()
     suites = (
-        Classification("concepts", hands | by_group(served), EMOJI, known, shifts),
+        Classification("concepts", hands | by_group(served), NAME_ALONE, known, shifts),
         Classification("styles", by_group(pictures) | by_group(reference), EVERY_STYLE),
         Retrieval("captions", by_group(captions)),
     )
