@@ -2,8 +2,8 @@
 
 `Fetch` is a plain batch callable: a table of targets in, a table of `fetched` out, a row for a row.
 A URL that failed is a row with its reason as status, never a lost row. Inside, one thread runs the
-network (asyncio; thousands of connections would do) and a few decode, for OpenCV and libjpeg-turbo
-let go of the interpreter lock.
+network (asyncio) and decodes small bodies; large ones go to another thread, for OpenCV and
+libjpeg-turbo let go of the interpreter lock.
 
 `write_fetched` lifts it to Ray Data; after a kill it goes on by Ray Data's checkpointing on
 image_id and `pipelines.web.resume`, so that no row is lost, none comes twice, and no finished shard
