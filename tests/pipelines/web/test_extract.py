@@ -193,3 +193,18 @@ def test_shard_counts_are_powers_of_two() -> None:
     ]
     with pytest.raises(ValueError, match="buckets is 100"):
         ExtractConfig(buckets=100)
+
+
+def test_texts_are_judged_only_if_asked(tmp_path: Path) -> None:
+    texts = ("logo", "IMG_1234.jpg", "a tabby cat")
+    body = "".join(f'<img src="{i}.png" alt="{text}">' for i, text in enumerate(texts))
+    path = write_warc(
+        tmp_path / "a.warc.gz", [Response("http://site.example/", HTML, body.encode())]
+    )
+    for judge, kept in ((False, texts), (True, ("a tabby cat",))):
+        folder = tmp_path / str(judge)
+        config = ExtractConfig(judge_texts=judge)
+        dropped = write_candidates([path], str(folder), config, Engines())
+        shard = pq.read_table(next(folder.glob("*.parquet")))
+        assert sorted(shard["text"].to_pylist()) == sorted(kept)
+        assert sum(dropped.values()) == len(texts) - len(kept)
