@@ -2,8 +2,8 @@
 
     python benchmarks/kill.py [--kills 5] [--seed 0]
 
-Runs a shortened demo once without interruption and once with `kills` interruptions, each of a
-process picked at random from its tree: the driver, the crawler, a Ray worker, Ray's own daemons.
+Runs a shortened demo once without interruption and once with `kills` interruptions, each of the
+driver or of a process picked at random from its tree: the crawler, a Ray worker, Ray's daemons.
 Then every dataset of both runs must have one content hash, and no shard that was finished before a
 kill may have been written again. Last line: one JSON line a comparison.
 """
@@ -56,9 +56,9 @@ def shards(out: Path) -> dict[str, int]:
 
 
 def kill_one(run: subprocess.Popen[bytes], rng: random.Random) -> str:
-    """Kill a random process of the run's tree, the driver included; returns its name."""
+    """Kill the driver, or as often a random process of its tree; returns its name."""
     tree = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
-    victim = rng.choice(tree)
+    victim = rng.choice(tree) if rng.random() < 0.5 else tree[0]
     name = " ".join(victim.cmdline()[:4])[:70]
     victim.kill()
     return name
@@ -91,7 +91,7 @@ def main() -> None:
     rewritten = 0
     for number in range(arguments.kills):
         run = start(torn)
-        time.sleep(rng.uniform(0.05, 0.9 / (number + 1)) * seconds)
+        time.sleep(rng.uniform(0.05, 0.8) * seconds / (number + 1))
         if run.poll() is not None:
             print(f"kill {number}: the run had ended, exit {run.returncode}", flush=True)
             continue
