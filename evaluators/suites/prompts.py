@@ -10,17 +10,6 @@ NAME_ALONE = ("{}",)
 """No prompt: what alt texts of drawings mostly are. A template that the corpus has never shown only
 blurs the name: on the demo's emoji seven of them cost a fifth of the hits."""
 
-CLIP_SEVEN = (
-    "itap of a {}.",
-    "a bad photo of the {}.",
-    "a origami {}.",
-    "a photo of the large {}.",
-    "a {} in a video game.",
-    "art of the {}.",
-    "a photo of the small {}.",
-)
-"""CLIP's subset of seven, found on ImageNet by forward selection over the 80."""
-
 DRAWINGS = (
     "{}",
     "{} emoji",
