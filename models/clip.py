@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.block import Activation, Transformer
+from models.layers.block import Activation, BlockConfig, Transformer
 from models.layers.positions import Positions1D
 from models.training.objectives import contrastive
 from models.vit import ViT, ViTConfig
@@ -109,14 +109,14 @@ class TextTower(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.positions = Positions1D(config.context_length, config.width, 0.01)
-        self.transformer = Transformer(
+        block = BlockConfig(
             config.width,
-            config.depth,
             config.heads,
-            hidden=config.hidden,
+            config.hidden,
             activation=config.activation,
             epsilon=config.epsilon,
         )
+        self.transformer = Transformer(block, config.depth)
         self.norm_after = nn.LayerNorm(config.width, eps=config.epsilon)
 
     def forward(self, tokens_BL: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers.block import Activation, Transformer
+from models.layers.block import Activation, BlockConfig, Transformer
 from models.layers.positions import PositionKind, patch_positions
 
 
@@ -105,14 +105,10 @@ class ViT(nn.Module):
         self.positions = patch_positions(config.positions, config.grid, width, prefix, deviation)
         epsilon = config.epsilon
         self.norm_before = nn.LayerNorm(width, eps=epsilon) if config.norm_before else nn.Identity()
-        self.transformer = Transformer(
-            width,
-            config.depth,
-            config.heads,
-            hidden=config.hidden,
-            activation=config.activation,
-            epsilon=epsilon,
+        block = BlockConfig(
+            width, config.heads, config.hidden, activation=config.activation, epsilon=epsilon
         )
+        self.transformer = Transformer(block, config.depth)
         self.norm_after = nn.LayerNorm(width, eps=epsilon)
 
     def tokens(self, pixels_BCHW: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
-"""Multi-head self-attention (Vaswani et al. 2017, section 3.2), the one kernel that every
-transformer here uses.
+"""Multi-head attention (Vaswani et al. 2017, section 3.2), the one kernel that every transformer
+here uses.
 
-Queries, keys and values come from one fused projection, and the softmax runs inside PyTorch's
+Keys and values come from the queries' own sequence, in one fused projection, or from a `source`
+(an image, a memory, an encoder's output). The softmax runs inside PyTorch's
 `scaled_dot_product_attention`, which picks the flash kernel on CPU and on GPU alike; there is no
-loop over heads and no L x L matrix in memory on that path.
+loop over heads and no L x S matrix in memory on that path. In three steps, so that other attention
+patterns can put theirs in the middle: `project`, `mix`, `merge`.
 
-Shapes: B batch, L tokens, D width, H heads, K width of a head (D = H K).
+Shapes: B batch, L queries, S keys, D width, H heads, K width of a head, C width of the source.
 """
 
 from __future__ import annotations
@@ -14,62 +16,129 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def attention_mask(length: int, causal: bool, valid_BL: Tensor) -> Tensor:
-    """(B, 1, L, L), true where a query may look: at valid keys, and not ahead if `causal`."""
-    mask_B11L = valid_BL[:, None, None, :]
-    if not causal:
-        return mask_B11L.expand(-1, 1, length, length)
-    past_LL = torch.ones(length, length, dtype=valid_BL.dtype, device=valid_BL.device).tril()
-    return mask_B11L & past_LL
+from models.layers import masks
+from models.layers.cache import KeyValues
 
 
 class Attention(nn.Module):
-    """Self-attention: (B, L, D) to (B, L, D).
+    """Attention of (B, L, D) to itself, or with `source_width` to a source (B, S, C).
 
-    `causal` hides later tokens. `valid_BL` (bool, true for real tokens) hides padding as a key;
-    each query must be left at least one key. Raises ValueError where `heads` does not divide
-    `width`.
+    Args:
+        head_width: K; D / heads if None.
+        bias: of the four projections.
+        scale: of the logits; 1/sqrt(K) if None (T5 has 1).
+        relative: a module that makes a bias on the logits (.., H, L, S) of the queries
+            (B, H, L, K).
+
+    Raises ValueError where `heads` does not divide `width` and no `head_width` is given.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        head_width: int | None = None,
+        source_width: int | None = None,
+        bias: bool = True,
+        scale: float | None = None,
+        relative: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        if width % heads:
+        if head_width is None and width % heads:
             raise ValueError(f"heads={heads} must divide width={width}")
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.heads, self.scale, self.relative = heads, scale, relative
+        inner = heads * (head_width or width // heads)
+        self.crossed = source_width is not None
+        if source_width is None:
+            self.qkv = nn.Linear(width, 3 * inner, bias=bias)
+        else:
+            self.q = nn.Linear(width, inner, bias=bias)
+            self.kv = nn.Linear(source_width, 2 * inner, bias=bias)
+        self.out = nn.Linear(inner, width, bias=bias)
 
-    def forward(
-        self, x_BLD: Tensor, causal: bool = False, valid_BL: Tensor | None = None
+    def project(self, x_BLD: Tensor, source_BSC: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Queries (B, H, L, K), keys and values (B, H, S, K)."""
+        if not self.crossed:
+            return self._heads(self.qkv(x_BLD), 3)
+        assert source_BSC is not None, "attention to a source needs one"
+        return *self._heads(self.q(x_BLD), 1), *self._heads(self.kv(source_BSC), 2)
+
+    def _heads(self, x_BLX: Tensor, parts: int) -> tuple[Tensor, ...]:
+        x_BLPHK = x_BLX.unflatten(-1, (parts, self.heads, -1))
+        return x_BLPHK.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def mix(
+        self,
+        q_BHLK: Tensor,
+        k_BHSK: Tensor,
+        v_BHSK: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
     ) -> Tensor:
-        """Every token's answer, (B, L, D)."""
-        B, L, D = x_BLD.shape
-        qkv_BL3HK = self.qkv(x_BLD).view(B, L, 3, self.heads, D // self.heads)
-        q_BHLK, k_BHLK, v_BHLK = qkv_BL3HK.permute(2, 0, 3, 1, 4).unbind(0)
-        mask = None if valid_BL is None else attention_mask(L, causal, valid_BL)
-        y_BHLK = F.scaled_dot_product_attention(
-            q_BHLK, k_BHLK, v_BHLK, attn_mask=mask, is_causal=causal and mask is None
+        """softmax(q k / scale + mask) v, (B, H, L, K); the last query stands at the last key."""
+        length, keys = q_BHLK.shape[2], k_BHSK.shape[2]
+        causal = causal and length > 1
+        bias = None if self.relative is None else self.relative(q_BHLK)
+        if causal and (mask is not None or bias is not None or keys > length):
+            mask = masks.combined(masks.causal(length, keys, q_BHLK.device), mask)
+            causal = False
+        mask = masks.combined(mask, bias)
+        return F.scaled_dot_product_attention(
+            q_BHLK, k_BHSK, v_BHSK, attn_mask=mask, is_causal=causal, scale=self.scale
         )
-        y_BLD = y_BHLK.transpose(1, 2).reshape(B, L, D)
-        out_BLD: Tensor = self.out(y_BLD)
+
+    def merge(self, y_BHLK: Tensor) -> Tensor:
+        """The heads side by side through the last projection, (B, L, D)."""
+        out_BLD: Tensor = self.out(y_BHLK.transpose(1, 2).flatten(2))
         return out_BLD
 
-    def at(self, x_BLD: Tensor, place_B: Tensor, causal: bool = False) -> Tensor:
-        """Row `place_B` of `forward` alone, (B, D): one query a sequence, keys and values of all
-        tokens.
+    def forward(
+        self,
+        x_BLD: Tensor,
+        source_BSC: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        cache: KeyValues | None = None,
+    ) -> Tensor:
+        """Every token's answer, (B, L, D).
+
+        `mask` broadcasts to (B, H, L, S): bool, true where a query may look (at one key at least),
+        or float, added to the logits. With a `cache`, self-attention sees what the cache holds
+        before its own tokens, and adds them to it; attention to a source projects it only once.
         """
-        B, L, D = x_BLD.shape
-        query_BD = x_BLD[torch.arange(B, device=x_BLD.device), place_B]
-        weight_q, weight_kv = self.qkv.weight[:D], self.qkv.weight[D:]
-        bias_q, bias_kv = self.qkv.bias[:D], self.qkv.bias[D:]
-        q_BH1K = F.linear(query_BD, weight_q, bias_q).view(B, self.heads, 1, -1)
-        kv_BL2HK = F.linear(x_BLD, weight_kv, bias_kv).view(B, L, 2, self.heads, -1)
-        k_BHLK, v_BHLK = kv_BL2HK.permute(2, 0, 3, 1, 4).unbind(0)
+        if cache is None or not self.crossed:
+            q_BHLK, k_BHSK, v_BHSK = self.project(x_BLD, source_BSC)
+            if cache is not None:
+                k_BHSK, v_BHSK = cache.append(k_BHSK, v_BHSK)
+        else:
+            if not cache.length:
+                assert source_BSC is not None, "attention to a source needs one"
+                cache.append(*self._heads(self.kv(source_BSC), 2))
+            (q_BHLK,) = self._heads(self.q(x_BLD), 1)
+            assert cache.k_BHSK is not None and cache.v_BHSK is not None
+            k_BHSK, v_BHSK = cache.k_BHSK, cache.v_BHSK
+        return self.merge(self.mix(q_BHLK, k_BHSK, v_BHSK, mask, causal))
+
+    def at(self, x_BLD: Tensor, place_B: Tensor, causal: bool = False) -> Tensor:
+        """Row `place_B` of self-attention alone, (B, D): one query a sequence, keys and values of
+        all tokens.
+        """
+        B, L, _ = x_BLD.shape
+        inner = self.out.in_features
+        query_B1D = x_BLD[torch.arange(B, device=x_BLD.device), place_B, None]
+        bias = self.qkv.bias
+        bias_q, bias_kv = (None, None) if bias is None else (bias[:inner], bias[inner:])
+        (q_BH1K,) = self._heads(F.linear(query_B1D, self.qkv.weight[:inner], bias_q), 1)
+        k_BHLK, v_BHLK = self._heads(F.linear(x_BLD, self.qkv.weight[inner:], bias_kv), 2)
         mask = None
         if causal:
-            past_BL = torch.arange(L, device=x_BLD.device) <= place_B[:, None]
-            mask = past_BL[:, None, None, :]
-        y_BH1K = F.scaled_dot_product_attention(q_BH1K, k_BHLK, v_BHLK, attn_mask=mask)
-        out_BD: Tensor = self.out(y_BH1K.reshape(B, D))
-        return out_BD
+            mask = masks.padding(torch.arange(L, device=x_BLD.device) <= place_B[:, None])
+        return self.merge(self.mix(q_BH1K, k_BHLK, v_BHLK, mask))[:, 0]
+
+    def maps(self, x_BLD: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """The weights themselves, (B, H, L, L), of self-attention; for looking at, not for speed."""
+        q_BHLK, k_BHLK, _ = self.project(x_BLD)
+        one_LK = torch.eye(k_BHLK.shape[2], dtype=x_BLD.dtype, device=x_BLD.device)
+        return self.mix(q_BHLK, k_BHLK, one_LK.expand(*k_BHLK.shape[:2], -1, -1), mask, causal)

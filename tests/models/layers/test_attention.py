@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.layers.attention import Attention
+from models.layers.masks import padding
 
 
 def plain(module: Attention, x: Tensor, causal: bool, valid: Tensor | None) -> Tensor:
@@ -42,7 +43,10 @@ def test_equals_a_plain_loop(module: Attention, causal: bool, padded: bool) -> N
     x = torch.randn(2, 5, 24)
     valid = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool() if padded else None
     torch.testing.assert_close(
-        module(x, causal, valid), plain(module, x, causal, valid), atol=1e-5, rtol=0
+        module(x, mask=None if valid is None else padding(valid), causal=causal),
+        plain(module, x, causal, valid),
+        atol=1e-5,
+        rtol=0,
     )
 
 
@@ -63,7 +67,7 @@ def test_equals_torch_multihead_attention(module: Attention) -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_one_row_is_the_row_of_all(module: Attention, causal: bool) -> None:
     x, place = torch.randn(4, 6, 24), torch.tensor([0, 5, 2, 3])
-    rows = module(x, causal)[torch.arange(4), place]
+    rows = module(x, causal=causal)[torch.arange(4), place]
     torch.testing.assert_close(module.at(x, place, causal), rows, atol=1e-6, rtol=0)
 
 

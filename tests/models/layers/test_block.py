@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.layers.block import MLP, Block, Transformer, quick_gelu
+from models.layers.block import MLP, Block, BlockConfig, Transformer, quick_gelu
 
 
 def test_equals_torch_encoder_layer() -> None:
     torch.manual_seed(0)
-    block = Block(16, 2, 40, "gelu", 1e-5)
+    block = Block(BlockConfig(16, 2, 40))
     theirs = nn.TransformerEncoderLayer(
         16, 2, 40, dropout=0.0, activation="gelu", norm_first=True, batch_first=True
     )
@@ -43,16 +43,16 @@ def test_quick_gelu_is_not_gelu() -> None:
 
 
 def test_unknown_activation_is_named() -> None:
-    with pytest.raises(ValueError, match="activation='relu' must be one of"):
-        MLP(4, 8, "relu")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="activation='tanh' must be one of"):
+        MLP(4, 8, "tanh")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_last_block_on_one_token_changes_nothing(causal: bool) -> None:
     torch.manual_seed(1)
-    model = Transformer(24, 3, 3)
+    model = Transformer(BlockConfig(24, 3), 3)
     x, place = torch.randn(4, 6, 24, requires_grad=True), torch.tensor([0, 5, 2, 3])
-    rows = model(x, causal)[torch.arange(4), place]
+    rows = model(x, causal=causal)[torch.arange(4), place]
     short = model.at(x, place, causal)
     torch.testing.assert_close(short, rows, atol=1e-5, rtol=0)
     (whole,) = torch.autograd.grad(rows.square().sum(), x, retain_graph=True)
@@ -62,7 +62,7 @@ def test_last_block_on_one_token_changes_nothing(causal: bool) -> None:
 
 def test_initial_deviations_are_clips() -> None:
     torch.manual_seed(0)
-    model = Transformer(256, 2, 4)
+    model = Transformer(BlockConfig(256, 4), 2)
     block = model.blocks[1]
     assert isinstance(block, Block)
     for layer, wanted in (

@@ -1,0 +1,61 @@
+"""Keys and values that generation has computed already, so that each new token costs one row.
+
+Shapes: B batch, H heads, S keys so far, K width of a head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class KeyValues:
+    """Of one attention; empty until it first runs."""
+
+    k_BHSK: Tensor | None = None
+    v_BHSK: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        """Keys held."""
+        return 0 if self.k_BHSK is None else self.k_BHSK.shape[2]
+
+    def append(self, k_BHLK: Tensor, v_BHLK: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds new ones after those held; returns all."""
+        if self.k_BHSK is not None and self.v_BHSK is not None:
+            k_BHLK = torch.cat([self.k_BHSK, k_BHLK], dim=2)
+            v_BHLK = torch.cat([self.v_BHSK, v_BHLK], dim=2)
+        self.k_BHSK, self.v_BHSK = k_BHLK, v_BHLK
+        return k_BHLK, v_BHLK
+
+    def select(self, rows_B: Tensor) -> None:
+        """Keeps these rows of the batch, in this order; a row may come more than once."""
+        if self.k_BHSK is not None and self.v_BHSK is not None:
+            self.k_BHSK = self.k_BHSK.index_select(0, rows_B)
+            self.v_BHSK = self.v_BHSK.index_select(0, rows_B)
+
+
+@dataclass
+class Cache:
+    """Of a stack of blocks: for each, its self-attention's and its cross-attention's."""
+
+    own: list[KeyValues] = field(default_factory=list)
+    cross: list[KeyValues] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, depth: int) -> Cache:
+        """For `depth` blocks that have not run."""
+        return cls([KeyValues() for _ in range(depth)], [KeyValues() for _ in range(depth)])
+
+    @property
+    def length(self) -> int:
+        """Tokens that have run."""
+        return self.own[0].length if self.own else 0
+
+    def select(self, rows_B: Tensor) -> None:
+        """Keeps these rows of the batch, in this order; a row may come more than once."""
+        for held in (*self.own, *self.cross):
+            held.select(rows_B)
