@@ -202,7 +202,7 @@ def _survivors(
     held: Tensor,
     state: tuple[int, int, int, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Puts ended candidates aside and takes the best N open ones: (beams, tokens, scores) (B, N)."""
+    """Puts ended candidates aside; the best N open ones: beams, tokens, scores, each (B, N)."""
     prompt, place, end, last = state
     N = best_BM.shape[1] // 2
     kept: list[list[int]] = []

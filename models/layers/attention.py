@@ -65,8 +65,8 @@ class Attention(nn.Module):
         return *self._heads(self.q(x_BLD), 1), *self._heads(self.kv(source_BSC), 2)
 
     def _heads(self, x_BLX: Tensor, parts: int) -> tuple[Tensor, ...]:
-        x_BLPHK = x_BLX.unflatten(-1, (parts, self.heads, -1))
-        return x_BLPHK.permute(2, 0, 3, 1, 4).unbind(0)
+        B, L, _ = x_BLX.shape
+        return tuple(x_BLX.view(B, L, parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0))
 
     def mix(
         self,
@@ -138,7 +138,7 @@ class Attention(nn.Module):
         return self.merge(self.mix(q_BH1K, k_BHLK, v_BHLK, mask))[:, 0]
 
     def maps(self, x_BLD: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """The weights themselves, (B, H, L, L), of self-attention; for looking at, not for speed."""
+        """The weights of self-attention themselves, (B, H, L, L); for looking at, not for speed."""
         q_BHLK, k_BHLK, _ = self.project(x_BLD)
         one_LK = torch.eye(k_BHLK.shape[2], dtype=x_BLD.dtype, device=x_BLD.device)
         return self.mix(q_BHLK, k_BHLK, one_LK.expand(*k_BHLK.shape[:2], -1, -1), mask, causal)

@@ -1,4 +1,4 @@
-"""Greedy and beam search against transformers' generate, nucleus sampling against its definition."""
+"""Greedy and beam search against transformers' generate; nucleus sampling by its definition."""
 
 from __future__ import annotations
 
