@@ -34,12 +34,18 @@ class Retrieved:
 
 
 def retrieve(
-    queries_QD: Vectors, gallery_GD: Vectors, pairs_P2: Indices, top: int = 5
+    queries_QD: Vectors,
+    gallery_GD: Vectors,
+    pairs_P2: Indices,
+    top: int = 5,
+    excluded_Q: Indices | None = None,
 ) -> Retrieved:
     """Best partner's place for every query; ties go to the lower gallery index.
 
     Args:
         pairs_P2: (query index, gallery index) of every relevant pair; each query needs one or more.
+        excluded_Q: a gallery index that each query does not search, or -1: in composed retrieval
+            the picture that the query is made of.
 
     Raises:
         ValueError: a query without partner, or an index outside its side.
@@ -50,6 +56,9 @@ def retrieve(
     places, nearest, cosines = [], [], []
     for start in range(0, len(queries_QD), QUERIES_A_BLOCK):
         scores = queries_QD[start : start + QUERIES_A_BLOCK] @ gallery_GD.T
+        if excluded_Q is not None:
+            hidden = excluded_Q[start : start + len(scores)]
+            scores[np.flatnonzero(hidden >= 0), hidden[hidden >= 0]] = -np.inf
         lo, hi = np.searchsorted(pairs_P2[:, 0], [start, start + len(scores)])
         places.append(_best_places(scores, pairs_P2[lo:hi] - np.array([start, 0])))
         best = np.argsort(-scores, axis=1, kind="stable")[:, :top]

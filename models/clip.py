@@ -122,7 +122,11 @@ class TextTower(nn.Module):
     def forward(self, tokens_BL: Tensor) -> Tensor:
         """Features (B, D), each text's at its end, of token ids (B, L)."""
         tokens_BT, place_B = trim(tokens_BL, self.config.end_of_text)
-        x_BTD = self.positions(self.embedding(tokens_BT))
+        return self.read(self.embedding(tokens_BT), place_B)
+
+    def read(self, words_BTD: Tensor, place_B: Tensor) -> Tensor:
+        """Features (B, D) at `place_B` of token embeddings (B, T, D) that have no positions yet."""
+        x_BTD = self.positions(words_BTD)
         out_BD: Tensor = self.norm_after(self.transformer.at(x_BTD, place_B, causal=True))
         return out_BD
 

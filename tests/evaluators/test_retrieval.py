@@ -80,3 +80,16 @@ def test_index_outside_is_refused():
     x = np.ones((2, 2), np.float32)
     with pytest.raises(ValueError, match="legal: below"):
         retrieval.retrieve(x, x, np.array([[0, 0], [1, 2]]))
+
+
+def test_a_query_does_not_search_the_picture_that_it_is_made_of():
+    images, texts, pairs = five_texts_an_image(n_images=6)
+    own = np.array([0, -1, 7, 29, -1, 2])
+    found = retrieval.retrieve(images, texts, pairs, top=30, excluded_Q=own)
+    for query, hidden in enumerate(own):
+        kept = [i for i in range(30) if i != hidden]
+        scores = retrieval.normalise(images)[query] @ retrieval.normalise(texts)[kept].T
+        order = [kept[i] for i in np.argsort(-scores, kind="stable")]
+        partners = set(pairs[pairs[:, 0] == query, 1].tolist()) - {hidden}
+        assert found.ranks[query] == min(order.index(p) for p in partners)
+        assert found.nearest[query, : len(order)].tolist() == order
