@@ -1,11 +1,12 @@
 """Keys and values that generation has computed already, so that each new token costs one row.
 
-Shapes: B batch, H heads, S keys so far, K width of a head.
+Shapes: B batch, H heads, S keys so far, K width of a head, C width of a source.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -59,3 +60,38 @@ class Cache:
         """Keeps these rows of the batch, in this order; a row may come more than once."""
         for held in (*self.own, *self.cross):
             held.select(rows_B)
+
+    def sources(self, rows_B: Tensor | None = None) -> Cache:
+        """A new cache of the sources alone, of all rows or of these, for another pass over them."""
+        held = Cache([KeyValues() for _ in self.own], [replace(one) for one in self.cross])
+        if rows_B is not None:
+            held.select(rows_B)
+        return held
+
+
+def join(caches: Sequence[Cache]) -> Cache:
+    """A new cache of the sources of all, one batch after another."""
+    out = Cache.empty(len(caches[0].cross))
+    for number, held in enumerate(out.cross):
+        parts = [cache.cross[number] for cache in caches]
+        k_BHSK = [part.k_BHSK for part in parts if part.k_BHSK is not None]
+        v_BHSK = [part.v_BHSK for part in parts if part.v_BHSK is not None]
+        if k_BHSK:
+            held.append(torch.cat(k_BHSK), torch.cat(v_BHSK))
+    return out
+
+
+@dataclass
+class SourceCache(Cache):
+    """With the source that cross-attention looks at, until its keys and values are held."""
+
+    source_BSC: Tensor | None = None
+    valid_BS: Tensor | None = None  # true where the source is no padding; None: everywhere
+
+    def select(self, rows_B: Tensor) -> None:
+        """Keeps these rows of the batch, in this order; a row may come more than once."""
+        super().select(rows_B)
+        if self.source_BSC is not None:
+            self.source_BSC = self.source_BSC.index_select(0, rows_B)
+        if self.valid_BS is not None:
+            self.valid_BS = self.valid_BS.index_select(0, rows_B)
