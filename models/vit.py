@@ -3,23 +3,30 @@
 An image becomes a row of patch vectors, a class token leads it, positions are added, and pre-LN
 blocks mix them. CLIP's variant has one more norm before the first block and no bias on the patches.
 `patch_dropout` drops a share of the patches in training only (FLIP, Li et al. 2023): half of them
-gone is nearly twice the speed.
+gone is nearly twice the speed. Other attentions take the place of the plain one by the `attention`
+argument (`models.quadrangle`).
+
+Beside the feature that `forward` gives there are all tokens (`sequence`), for a language model to
+look at, and the attention weights of every layer (`attention_maps`), for us to look at. `resize`
+makes a trained encoder take images of another size, to be fine-tuned on them.
 
 Shapes: B batch, C channels, D width, N patches, L tokens (patches, and the class token if there is
-one), R rows and S columns of the patch grid, P side of a patch in pixels.
+one), R rows and S columns of the patch grid, P side of a patch in pixels, H heads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.layers.attention import Attention
 from models.layers.block import Activation, BlockConfig, Transformer
-from models.layers.positions import PositionKind, patch_positions
+from models.layers.positions import PositionKind, RelativeKeys, patch_positions
 
 
 @dataclass(frozen=True)
@@ -33,13 +40,14 @@ class ViTConfig:
     heads: int = 12  # attention heads; they divide the width
     hidden: int | None = None  # width of the MLP; 4 times the width if None
     activation: Activation = "gelu"  # of the MLP
-    positions: PositionKind = "1d"  # learned tables
+    positions: PositionKind = "1d"  # learned tables, or learned keys of offsets ("relative")
     pooling: Literal["cls", "mean"] = (
         "cls"  # class token, or mean of the patches (then no class token)
     )
     norm_before: bool = False  # CLIP's norm before the first block
     patch_bias: bool = True  # CLIP has none
     patch_dropout: float = 0.0  # share of the patches dropped in training, [0, 1)
+    drop_path: float = 0.0  # share of the examples that skip a part of the last block, in training
     epsilon: float = 1e-6  # of the norms; CLIP 1e-5
 
     @property
@@ -47,6 +55,11 @@ class ViTConfig:
         """Rows and columns of patches."""
         height, width = self.image_size
         return height // self.patch_size, width // self.patch_size
+
+    @property
+    def features(self) -> int:
+        """Width of what the encoder gives."""
+        return self.width
 
 
 VIT_B_32 = ViTConfig(patch_size=32)
@@ -86,18 +99,37 @@ def drop_patches(x_BND: Tensor, share: float) -> Tensor:
     return x_BND.gather(1, chosen_BN[:, :, None].expand(-1, -1, x_BND.shape[2]))
 
 
-class ViT(nn.Module):
-    """Image encoder: pixels (B, 3, H, W), normalised float, to features (B, D)."""
+def _check(config: ViTConfig) -> None:
+    if any(side % config.patch_size for side in config.image_size):
+        raise ValueError(
+            f"patch_size={config.patch_size} must divide image_size={config.image_size}"
+        )
+    if not 0.0 <= config.patch_dropout < 1.0:
+        raise ValueError(f"patch_dropout={config.patch_dropout} must be in [0, 1)")
+    if config.positions == "relative" and config.patch_dropout:
+        raise ValueError(
+            f"patch_dropout={config.patch_dropout} must be 0 with positions='relative': offsets "
+            "are those of the whole grid"
+        )
 
-    def __init__(self, config: ViTConfig) -> None:
+
+def _relative(config: ViTConfig, prefix: int) -> Attention:
+    keys = RelativeKeys(config.grid, config.width // config.heads, bool(prefix), 0.02)
+    return Attention(config.width, config.heads, relative=keys)
+
+
+class ViT(nn.Module):
+    """Image encoder: pixels (B, 3, H, W), normalised float, to features (B, D).
+
+    `attention` makes the attention of the block of that number, if not the one of the config.
+    """
+
+    def __init__(
+        self, config: ViTConfig, attention: Callable[[int], Attention] | None = None
+    ) -> None:
         super().__init__()
         self.config = config
-        if any(side % config.patch_size for side in config.image_size):
-            raise ValueError(
-                f"patch_size={config.patch_size} must divide image_size={config.image_size}"
-            )
-        if not 0.0 <= config.patch_dropout < 1.0:
-            raise ValueError(f"patch_dropout={config.patch_dropout} must be in [0, 1)")
+        _check(config)
         width, deviation = config.width, config.width**-0.5
         prefix = 1 if config.pooling == "cls" else 0
         self.patches = Patches(config.patch_size, width, config.patch_bias)
@@ -105,10 +137,17 @@ class ViT(nn.Module):
         self.positions = patch_positions(config.positions, config.grid, width, prefix, deviation)
         epsilon = config.epsilon
         self.norm_before = nn.LayerNorm(width, eps=epsilon) if config.norm_before else nn.Identity()
+        if config.positions == "relative":
+            attention = attention or (lambda _: _relative(config, prefix))
         block = BlockConfig(
-            width, config.heads, config.hidden, activation=config.activation, epsilon=epsilon
+            width,
+            config.heads,
+            config.hidden,
+            activation=config.activation,
+            epsilon=epsilon,
+            drop_path=config.drop_path,
         )
-        self.transformer = Transformer(block, config.depth)
+        self.transformer = Transformer(block, config.depth, attention)
         self.norm_after = nn.LayerNorm(width, eps=epsilon)
 
     def tokens(self, pixels_BCHW: Tensor) -> Tensor:
@@ -138,3 +177,26 @@ class ViT(nn.Module):
             x_BD = self.transformer.at(x_BLD, first_B)
         out_BD: Tensor = self.norm_after(x_BD)
         return out_BD
+
+    def sequence(self, pixels_BCHW: Tensor) -> Tensor:
+        """All tokens after the final norm, (B, L, D): the class token first if there is one, then
+        the patches row by row; with patch dropout in training, those that are left.
+        """
+        x_BLD = self.transformer(self.norm_before(self.tokens(pixels_BCHW)))
+        out_BLD: Tensor = self.norm_after(x_BLD)
+        return out_BLD
+
+    def attention_maps(self, pixels_BCHW: Tensor) -> Tensor:
+        """Each layer's attention weights, (layers, B, H, L, L), query by key; not for speed."""
+        return torch.stack(self.transformer.maps(self.norm_before(self.tokens(pixels_BCHW))))
+
+    def resize(self, image_size: tuple[int, int], antialias: bool = True) -> None:
+        """From now on takes images of `image_size`, height and width; position tables are
+        interpolated (`models.layers.positions`). New parameters: build the optimiser after this.
+        """
+        config = replace(self.config, image_size=image_size)
+        _check(config)
+        for module in self.modules():
+            if hasattr(module, "resize") and module is not self:
+                module.resize(self.config.grid, config.grid, antialias)
+        self.config = config

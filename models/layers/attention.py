@@ -29,6 +29,8 @@ class Attention(nn.Module):
         scale: of the logits; 1/sqrt(K) if None (T5 has 1).
         relative: a module that makes a bias on the logits (.., H, L, S) of the queries
             (B, H, L, K).
+        dropout: of the attention weights, in training.
+        out: the last projection; without it the answer is the heads side by side, (B, L, H K).
 
     Raises ValueError where `heads` does not divide `width` and no `head_width` is given.
     """
@@ -43,11 +45,13 @@ class Attention(nn.Module):
         bias: bool = True,
         scale: float | None = None,
         relative: nn.Module | None = None,
+        dropout: float = 0.0,
+        out: bool = True,
     ) -> None:
         super().__init__()
         if head_width is None and width % heads:
             raise ValueError(f"heads={heads} must divide width={width}")
-        self.heads, self.scale, self.relative = heads, scale, relative
+        self.heads, self.scale, self.relative, self.dropout = heads, scale, relative, dropout
         inner = heads * (head_width or width // heads)
         self.crossed = source_width is not None
         if source_width is None:
@@ -55,14 +59,18 @@ class Attention(nn.Module):
         else:
             self.q = nn.Linear(width, inner, bias=bias)
             self.kv = nn.Linear(source_width, 2 * inner, bias=bias)
-        self.out = nn.Linear(inner, width, bias=bias)
+        self.out = nn.Linear(inner, width, bias=bias) if out else nn.Identity()
 
     def project(self, x_BLD: Tensor, source_BSC: Tensor | None = None) -> tuple[Tensor, ...]:
         """Queries (B, H, L, K), keys and values (B, H, S, K)."""
         if not self.crossed:
             return self._heads(self.qkv(x_BLD), 3)
         assert source_BSC is not None, "attention to a source needs one"
-        return *self._heads(self.q(x_BLD), 1), *self._heads(self.kv(source_BSC), 2)
+        return *self._heads(self.q(x_BLD), 1), *self.look(source_BSC)
+
+    def look(self, source_BSC: Tensor) -> tuple[Tensor, ...]:
+        """Keys and values (B, H, S, K) of a source, for many uses of it."""
+        return self._heads(self.kv(source_BSC), 2)
 
     def _heads(self, x_BLX: Tensor, parts: int) -> tuple[Tensor, ...]:
         B, L, _ = x_BLX.shape
@@ -85,7 +93,13 @@ class Attention(nn.Module):
             causal = False
         mask = masks.combined(mask, bias)
         return F.scaled_dot_product_attention(
-            q_BHLK, k_BHSK, v_BHSK, attn_mask=mask, is_causal=causal, scale=self.scale
+            q_BHLK,
+            k_BHSK,
+            v_BHSK,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+            scale=self.scale,
         )
 
     def merge(self, y_BHLK: Tensor) -> Tensor:
@@ -115,7 +129,7 @@ class Attention(nn.Module):
         else:
             if not cache.length:
                 assert source_BSC is not None, "attention to a source needs one"
-                cache.append(*self._heads(self.kv(source_BSC), 2))
+                cache.append(*self.look(source_BSC))
             (q_BHLK,) = self._heads(self.q(x_BLD), 1)
             assert cache.k_BHSK is not None and cache.v_BHSK is not None
             k_BHSK, v_BHSK = cache.k_BHSK, cache.v_BHSK
@@ -123,10 +137,12 @@ class Attention(nn.Module):
 
     def at(self, x_BLD: Tensor, place_B: Tensor, causal: bool = False) -> Tensor:
         """Row `place_B` of self-attention alone, (B, D): one query a sequence, keys and values of
-        all tokens.
+        all tokens. Relative positions need all queries, so that with them nothing is saved.
         """
         B, L, _ = x_BLD.shape
-        inner = self.out.in_features
+        if self.relative is not None:
+            return self(x_BLD, causal=causal)[torch.arange(B, device=x_BLD.device), place_B]
+        inner = self.qkv.out_features // 3
         query_B1D = x_BLD[torch.arange(B, device=x_BLD.device), place_B, None]
         bias = self.qkv.bias
         bias_q, bias_kv = (None, None) if bias is None else (bias[:inner], bias[inner:])

@@ -14,7 +14,7 @@ Shapes: B batch, L tokens, D width, F width of the MLP, S tokens of the source, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -66,6 +66,8 @@ class BlockConfig:
     scale: float | None = None  # of the attention's logits; 1/sqrt(head_width) if None
     source_width: int | None = None  # of what cross-attention looks at; None: there is none
     dropout: float = 0.0  # of what each part adds, in training
+    attention_dropout: float = 0.0  # of the attention weights, in training
+    drop_path: float = 0.0  # share of the examples that skip a part, in training
 
 
 def make_norm(kind: Norm, width: int, epsilon: float) -> nn.Module:
@@ -73,6 +75,27 @@ def make_norm(kind: Norm, width: int, epsilon: float) -> nn.Module:
     if kind == "layer":
         return nn.LayerNorm(width, eps=epsilon)
     return nn.RMSNorm(width, eps=epsilon)
+
+
+def drop_path(x: Tensor, share: float) -> Tensor:
+    """Stochastic depth (Huang et al. 2016): zeroes `share` of the examples (B, ...), drawn by
+    torch's global generator, and scales the others up to the same mean.
+    """
+    kept = x.new_empty(len(x), *(1 for _ in x.shape[1:])).bernoulli_(1.0 - share)
+    return x * kept / (1.0 - share)
+
+
+def make_attention(config: BlockConfig, source_width: int | None = None) -> Attention:
+    """The plain attention of a block, to itself or to a source."""
+    return Attention(
+        config.width,
+        config.heads,
+        head_width=config.head_width,
+        source_width=source_width,
+        bias=config.bias,
+        scale=config.scale,
+        dropout=config.attention_dropout,
+    )
 
 
 class MLP(nn.Module):
@@ -118,21 +141,11 @@ class Block(nn.Module):
         def norm() -> nn.Module:
             return make_norm(config.norm, width, config.epsilon)
 
-        def plain(source_width: int | None) -> Attention:
-            return Attention(
-                width,
-                config.heads,
-                head_width=config.head_width,
-                source_width=source_width,
-                bias=config.bias,
-                scale=config.scale,
-            )
-
         self.norm_1 = norm()
-        self.attention = attention or plain(None)
+        self.attention = attention or make_attention(config)
         if config.source_width is not None:
             self.norm_cross = norm()
-            self.cross = plain(config.source_width)
+            self.cross = make_attention(config, config.source_width)
         self.norm_2 = norm()
         self.mlp = MLP(width, hidden, config.activation, gated=config.gated, bias=config.bias)
 
@@ -140,10 +153,17 @@ class Block(nn.Module):
         """`x_BLD` and what `part` makes of it, with the norm where the config puts it."""
         config = self.config
         added = part(x_BLD if config.post_norm else norm(x_BLD))
+        total: Tensor = x_BLD + self.drop(added)
+        return norm(total) if config.post_norm else total
+
+    def drop(self, added: Tensor) -> Tensor:
+        """What dropout and stochastic depth leave, in training, of what a part adds."""
+        config = self.config
         if config.dropout:
             added = F.dropout(added, config.dropout, self.training)
-        total: Tensor = x_BLD + added
-        return norm(total) if config.post_norm else total
+        if config.drop_path and self.training:
+            added = drop_path(added, config.drop_path)
+        return added
 
     def forward(
         self,
@@ -163,16 +183,27 @@ class Block(nn.Module):
         x_BLD = self.add(
             x_BLD, self.norm_1, partial(self.attention, mask=mask, causal=causal, cache=own)
         )
-        if source_BSC is not None or (crossed is not None and crossed.length):
-            look = partial(self.cross, source_BSC=source_BSC, mask=source_mask, cache=crossed)
-            x_BLD = self.add(x_BLD, self.norm_cross, look)
+        x_BLD = self.look(x_BLD, source_BSC, source_mask, crossed)
         return self.add(x_BLD, self.norm_2, self.mlp)
+
+    def look(
+        self,
+        x_BLD: Tensor,
+        source_BSC: Tensor | None,
+        source_mask: Tensor | None = None,
+        cache: KeyValues | None = None,
+    ) -> Tensor:
+        """Cross-attention alone, where there is a source or a cache that holds one."""
+        if source_BSC is None and (cache is None or not cache.length):
+            return x_BLD
+        look = partial(self.cross, source_BSC=source_BSC, mask=source_mask, cache=cache)
+        return self.add(x_BLD, self.norm_cross, look)
 
     def at(self, x_BLD: Tensor, place_B: Tensor, causal: bool = False) -> Tensor:
         """Row `place_B` of `forward` alone, (B, D), of a pre-norm block without a source."""
         x_BD = x_BLD[torch.arange(len(x_BLD), device=x_BLD.device), place_B]
-        x_BD = x_BD + self.attention.at(self.norm_1(x_BLD), place_B, causal)
-        out_BD: Tensor = x_BD + self.mlp(self.norm_2(x_BD))
+        x_BD = x_BD + self.drop(self.attention.at(self.norm_1(x_BLD), place_B, causal))
+        out_BD: Tensor = x_BD + self.drop(self.mlp(self.norm_2(x_BD)))
         return out_BD
 
 
@@ -180,6 +211,7 @@ class Transformer(nn.Module):
     """`depth` blocks in a row, without a final norm: (B, L, D) to (B, L, D).
 
     `attention` makes the self-attention of the block of that number, if it is not the plain one.
+    `drop_path` rises evenly from 0 in the first block to the config's in the last.
     """
 
     def __init__(
@@ -191,7 +223,11 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.blocks = nn.ModuleList(
-            Block(config, attention(number) if attention else None) for number in range(depth)
+            Block(
+                replace(config, drop_path=config.drop_path * number / max(1, depth - 1)),
+                attention(number) if attention else None,
+            )
+            for number in range(depth)
         )
         self.initialise()
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import stochastic_depth
 
-from models.layers.block import MLP, Block, BlockConfig, Transformer, quick_gelu
+from models.layers.block import MLP, Block, BlockConfig, Transformer, drop_path, quick_gelu
 
 
 def test_equals_torch_encoder_layer() -> None:
@@ -73,3 +74,25 @@ def test_initial_deviations_are_clips() -> None:
     ):
         assert float(layer.weight.detach().std()) == pytest.approx(wanted, rel=0.02)
         assert float(layer.bias.detach().abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_drop_path_is_torchvisions(share: float) -> None:
+    x = torch.randn(6, 3, 4)
+    torch.manual_seed(7)
+    wanted = stochastic_depth(x, share, "row")
+    torch.manual_seed(7)
+    torch.testing.assert_close(drop_path(x, share), wanted)
+
+
+def test_drop_path_rises_from_nothing_and_rests_in_evaluation() -> None:
+    torch.manual_seed(0)
+    model = Transformer(BlockConfig(8, 2, drop_path=0.6), 4)
+    shares = [block.config.drop_path for block in model.blocks]
+    assert shares == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    x = torch.randn(5, 3, 8)
+    assert torch.equal(model.eval()(x), model(x))
+    block = Block(BlockConfig(8, 2, drop_path=0.999)).train()
+    torch.manual_seed(1)
+    assert torch.equal(block(x), x)  # all skipped
+    assert torch.equal(block.at(x, torch.zeros(5, dtype=torch.int64)), x[:, 0])
