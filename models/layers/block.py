@@ -67,6 +67,7 @@ class BlockConfig:
     source_width: int | None = None  # of what cross-attention looks at; None: there is none
     dropout: float = 0.0  # of what each part adds, in training
     attention_dropout: float = 0.0  # of the attention weights, in training
+    hidden_dropout: float = 0.0  # of what the MLP's activation gives, in training
     drop_path: float = 0.0  # share of the examples that skip a part, in training
 
 
@@ -111,11 +112,12 @@ class MLP(nn.Module):
         *,
         gated: bool = False,
         bias: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} must be one of {sorted(ACTIVATIONS)}")
-        self.activation = ACTIVATIONS[activation]
+        self.activation, self.dropout = ACTIVATIONS[activation], dropout
         self.up = nn.Linear(width, hidden, bias=bias)
         self.gate = nn.Linear(width, hidden, bias=bias) if gated else None
         self.down = nn.Linear(hidden, width, bias=bias)
@@ -126,6 +128,8 @@ class MLP(nn.Module):
             hidden_BLF = self.activation(self.up(x_BLD))
         else:
             hidden_BLF = self.activation(self.gate(x_BLD)) * self.up(x_BLD)
+        if self.dropout:
+            hidden_BLF = F.dropout(hidden_BLF, self.dropout, self.training)
         out_BLD: Tensor = self.down(hidden_BLF)
         return out_BLD
 
@@ -147,7 +151,14 @@ class Block(nn.Module):
             self.norm_cross = norm()
             self.cross = make_attention(config, config.source_width)
         self.norm_2 = norm()
-        self.mlp = MLP(width, hidden, config.activation, gated=config.gated, bias=config.bias)
+        self.mlp = MLP(
+            width,
+            hidden,
+            config.activation,
+            gated=config.gated,
+            bias=config.bias,
+            dropout=config.hidden_dropout,
+        )
 
     def add(self, x_BLD: Tensor, norm: nn.Module, part: Callable[[Tensor], Tensor]) -> Tensor:
         """`x_BLD` and what `part` makes of it, with the norm where the config puts it."""
