@@ -16,11 +16,12 @@ import pytest
 from pipelines import datasets
 from pipelines.datasets import Dataset
 from pipelines.records import FETCHED, LABELLED, SAMPLES, record_id
+from pipelines.sorting import Shards
 from pipelines.web import samples
 from pipelines.web.images import ImageConfig, Picture, process
 from pipelines.web.samples import SamplesConfig, write_samples
 
-CONFIG = SamplesConfig(shard_rows=4)
+CONFIG = SamplesConfig(shards=Shards(4))
 
 
 def photo(seed: int, side: int = 128) -> np.ndarray:
@@ -112,8 +113,8 @@ def test_shards_do_not_depend_on_the_order_of_fetching(tmp_path: Path) -> None:
     made = []
     for number, order in enumerate(orders):
         source = fetched(tmp_path / f"fetched{number}", order)
-        for config in (CONFIG, SamplesConfig(shard_rows=4, bucket_bytes=1)):  # one bucket; many
-            out = tmp_path / f"out{number}-{config.bucket_bytes}"
+        for config in (CONFIG, SamplesConfig(shards=Shards(4, bucket_bytes=1))):  # one bucket; many
+            out = tmp_path / f"out{number}-{config.shards.bucket_bytes}"
             write_samples(source, str(out), config)
             made.append(shards(out))
     assert len(made[0]) == 5
