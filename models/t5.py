@@ -8,9 +8,8 @@ transposed embedding with logits scaled by 1/sqrt(D), and its MLP is plain with 
 `gated` and `activation` say which.
 
 The encoder takes token ids or embeddings, so an image may stand before the text (PaLI, ScreenAI).
-Left out: dropout of attention weights and inside the MLP. Parameters: mT5-base 582,401,280, -large
-1,229,581,312, T5 1.1 XL 2,849,757,184; of mT5-base, 66 % are the embeddings and the output layer of
-its 250,112 ids.
+Parameters: mT5-base 582,401,280, mT5-large 1,229,581,312, T5 1.1 XL 2,849,757,184; of mT5-base,
+66 % are the embeddings and the output layer of its 250,112 ids.
 
 Shapes: B batch, S tokens of the encoder, T of the decoder, L either, D width, V ids, H heads.
 """
@@ -50,7 +49,7 @@ class T5Config:
     buckets: int = 32  # of distances
     furthest: int = 128  # distance from which on all share a bucket
     epsilon: float = 1e-6  # of the norms
-    dropout: float = 0.0  # of what each part of a block adds, in training
+    dropout: float = 0.0  # in training: of embeddings, attention weights, parts of a block, output
     pad: int = 0  # id of padding; the decoder starts with it
     end: int = 1  # id that ends a text
 
@@ -88,6 +87,7 @@ class Stack(nn.Module):
             deviation=config.width**-0.5,
         )
         self.norm_after = make_norm("rms", config.width, config.epsilon)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -106,13 +106,13 @@ class Stack(nn.Module):
             None if valid_BL is None else masks.padding(valid_BL),
         )
         x_BLD = self.transformer(
-            x_BLD,
+            self.dropout(x_BLD),
             mask=mask,
             source_BSC=source_BSD,
             source_mask=None if source_valid_BS is None else masks.padding(source_valid_BS),
             cache=cache,
         )
-        out_BLD: Tensor = self.norm_after(x_BLD)
+        out_BLD: Tensor = self.dropout(self.norm_after(x_BLD))
         return out_BLD
 
 
@@ -134,6 +134,8 @@ class T5(nn.Module):
             head_width=config.head_width,
             scale=1.0,
             dropout=config.dropout,
+            attention_dropout=config.dropout,
+            hidden_dropout=config.dropout,
         )
         decoder_depth = config.depth if config.decoder_depth is None else config.decoder_depth
         self.embedding = nn.Embedding(config.vocab_size, config.width)
@@ -216,7 +218,9 @@ class T5(nn.Module):
         """A cache to `advance` from, given the encoder's output."""
         depth = len(self.decoder.transformer.blocks)
         empty = Cache.empty(depth)
-        return SourceCache(empty.own, empty.cross, source_BSD, valid_BS)
+        return SourceCache(
+            own=empty.own, cross=empty.cross, source_BSC=source_BSD, valid_BS=valid_BS
+        )
 
     def advance(self, tokens_BL: Tensor, cache: Cache) -> Tensor:
         """Logits (B, V) of what follows `tokens_BL`, which follow those in `cache`."""
