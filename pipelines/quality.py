@@ -99,6 +99,7 @@ SUITES: dict[str, list[Expectation]] = {
         _between("height", 1, 65535),
         _between("original_width", 64, None, critical=False),
     ],
+    "captioned": [*_IMAGE, *_present("status")],
     "labelled": [_unique("image_id"), *_present("class_name", "group"), _between("label", 0, None)],
     "scores": [*_present("suite", "dataset", "metric", "model", "value"), _between("n", 1, None)],
 }

@@ -103,6 +103,26 @@ FETCHED = pa.schema(
     ]
 )
 SAMPLES = pa.schema([*_TARGET, *[field.with_nullable(False) for field in _PICTURE]])
+JUDGED_TEXT = pa.struct(
+    [
+        *TEXT,
+        pa.field("kind", pa.string()),
+        pa.field("similarity", pa.float32()),
+        pa.field("probability", pa.float32()),
+        pa.field("status", pa.string()),
+    ]
+)
+"""A text of an image, whether it is the web's or synthetic, and what a matcher said of the two."""
+
+CAPTIONED = pa.schema(
+    [
+        *[f.with_nullable(False) for f in _TARGET if f.name != "texts"],
+        _column("texts", pa.list_(JUDGED_TEXT), "web texts, then captions; by capfilt"),
+        _column("status", pa.string(), "ok, or why there is no caption; by capfilt"),
+        _column("detail", pa.string(), "what was seen, for a person; by capfilt"),
+        *[field.with_nullable(False) for field in _PICTURE],
+    ]
+)
 LABELLED = pa.schema(
     [
         _column("image_id", pa.string(), "record_id of the image's origin; by the suite"),
@@ -137,6 +157,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "targets": TARGETS,
     "fetched": FETCHED,
     "samples": SAMPLES,
+    "captioned": CAPTIONED,
     "labelled": LABELLED,
     "scores": SCORES,
 }

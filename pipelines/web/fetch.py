@@ -6,7 +6,7 @@ network (asyncio) and decodes small bodies; large ones go to another thread, for
 libjpeg-turbo let go of the interpreter lock.
 
 `write_fetched` lifts it to Ray Data; after a kill it goes on by Ray Data's checkpointing on
-image_id and `pipelines.web.resume`, so that no row is lost, none comes twice, and no finished shard
+image_id and `pipelines.resume`, so that no row is lost, none comes twice, and no finished shard
 is made again.
 """
 
@@ -26,10 +26,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines import resume
 from pipelines.datasets import Dataset, shard_batches
 from pipelines.engines import Engines, ray_session
 from pipelines.records import FETCHED
-from pipelines.web import resume
 from pipelines.web.answers import Answer
 from pipelines.web.client import Client, ClientConfig
 from pipelines.web.images import ImageConfig, Picture, process

@@ -91,7 +91,7 @@ def stamp_site(
     shown = [stamp for stamp in stamps if stamp.file not in withheld]
     resources = robots("/print/")
     for stamp in shown:
-        resources[_stamp_url(stamp)] = file(
+        resources[stamp_path(stamp)] = file(
             stamp.file, NO_IMAGE_AI if stamp.topic == "military" else None
         )
     front = []
@@ -110,7 +110,8 @@ def stamp_site(
     return Site("stamps", "Picture-stamp library", resources)
 
 
-def _stamp_url(stamp: Stamp) -> str:
+def stamp_path(stamp: Stamp) -> str:
+    """Where the site has the picture."""
     return f"/stamps/{stamp.path}"
 
 
@@ -121,13 +122,13 @@ def _described(
     told = [stamp for stamp in members if language in stamp.captions]
 
     def show(stamp: Stamp) -> str:
-        return figure(image(_stamp_url(stamp), stamp.captions[language]))
+        return figure(image(stamp_path(stamp), stamp.captions[language]))
 
     return paged(url, topic.capitalize(), told, show, size=60, language=tag)
 
 
 def _print_figure(stamp: Stamp) -> str:
-    return figure(image(_stamp_url(stamp), f"Print: {stamp.captions.get('en', '')}"))
+    return figure(image(stamp_path(stamp), f"Print: {stamp.captions.get('en', '')}"))
 
 
 def _odd_pictures(shown: Sequence[Stamp], drip_seconds: float) -> dict[str, Resource]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from workflows.demo_web.concepts import Concept, emoji_concepts, held_keys
 from workflows.demo_web.galleries import google_gallery, twitter_gallery
-from workflows.demo_web.libraries import read_clip_art, read_stamps
+from workflows.demo_web.libraries import Stamp, read_clip_art, read_stamps
 from workflows.demo_web.manuals import manual_sites
 from workflows.demo_web.picture_sites import clip_art_site, stamp_site
 from workflows.demo_web.sites import Site
@@ -63,6 +63,7 @@ class DemoWeb:
     held: frozenset[str]  # keys of held concepts
     styles: tuple[StyleConcept, ...]  # the classes of the style sets, in order of their labels
     style_test: HoldOut
+    stamps: tuple[Stamp, ...]  # every one with a caption, test pictures included
 
 
 def build(packages: Mapping[str, Path], config: DemoWebConfig) -> DemoWeb:
@@ -85,7 +86,7 @@ def build(packages: Mapping[str, Path], config: DemoWebConfig) -> DemoWeb:
         slow, drip = config.slow_seconds, config.drip_seconds
         sites.append(stamp_site(stamps, test.withheld, config.stamp_languages, slow, drip))
     sites.sort(key=lambda site: SITE_ORDER.index(site.name))
-    return DemoWeb(tuple(sites), tuple(concepts), held, tuple(styles), test)
+    return DemoWeb(tuple(sites), tuple(concepts), held, tuple(styles), test, tuple(stamps))
 
 
 def url_of(site_name: str, config: DemoWebConfig) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.web import resume
+from pipelines import resume
 
 
 def shard(path: Path, ids: str, word: str = "x") -> None:
