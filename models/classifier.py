@@ -1,5 +1,5 @@
-"""A supervised classifier: a ViT and one linear layer, the baseline that zero-shot models are
-compared with.
+"""A supervised classifier: an image encoder and one linear layer, the baseline that zero-shot
+models are compared with.
 
 Shapes: B batch, D width, C classes.
 """
@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from models.training.objectives import classification
-from models.vit import ViT, ViTConfig
+from models.vision import VisionConfig, encoder
+from models.vit import ViTConfig
 
 
 @dataclass(frozen=True)
 class ClassifierConfig:
     """The encoder and the number of classes."""
 
-    vision: ViTConfig = field(default_factory=ViTConfig)  # image encoder
+    vision: VisionConfig = field(default_factory=ViTConfig)  # image encoder
     classes: int = 1000  # labels are 0 to classes - 1
     smoothing: float = 0.0  # label smoothing, [0, 1)
 
@@ -29,8 +30,8 @@ class Classifier(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ViT(config.vision)
-        self.head = nn.Linear(config.vision.width, config.classes)
+        self.encoder = encoder(config.vision)
+        self.head = nn.Linear(config.vision.features, config.classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

@@ -197,6 +197,7 @@ class ViT(nn.Module):
         config = replace(self.config, image_size=image_size)
         _check(config)
         for module in self.modules():
-            if hasattr(module, "resize") and module is not self:
-                module.resize(self.config.grid, config.grid, antialias)
+            resize_grid = getattr(module, "resize_grid", None)
+            if resize_grid is not None:
+                resize_grid(self.config.grid, config.grid, antialias)
         self.config = config

@@ -141,7 +141,8 @@ class Attention(nn.Module):
         """
         B, L, _ = x_BLD.shape
         if self.relative is not None:
-            return self(x_BLD, causal=causal)[torch.arange(B, device=x_BLD.device), place_B]
+            all_BLD: Tensor = self(x_BLD, causal=causal)
+            return all_BLD[torch.arange(B, device=x_BLD.device), place_B]
         inner = self.qkv.out_features // 3
         query_B1D = x_BLD[torch.arange(B, device=x_BLD.device), place_B, None]
         bias = self.qkv.bias

@@ -12,10 +12,10 @@ The offset is two-dimensional, each layer has a table of its own, which its head
 three cases with a class token (itself, from it, to it) have a vector each. `RelativeBias` is the
 scalar kind (Swin, Liu et al. 2021): a number an offset and a head, whatever the query.
 
-`resize` gives every table the grid of another resolution, by bicubic interpolation as the ViT paper
-does before it fine-tunes at 384 pixels. PyTorch has two such kernels: `antialias=True` is timm's
-`resample_abs_pos_embed` (it differs even where the grid grows, as its cubic has another slope),
-False is what transformers' `interpolate_pos_encoding` does.
+`resize_grid` gives every table the grid of another resolution, by bicubic interpolation as the ViT
+paper does before it fine-tunes at 384 pixels. PyTorch has two such kernels: `antialias=True` is
+timm's `resample_abs_pos_embed` (it differs even where the grid grows, as its cubic has another
+slope), False is what transformers' `interpolate_pos_encoding` does.
 
 Shapes: B batch, L tokens, D width, R rows and C columns of the patch grid, N = R C, H heads,
 K width of a head, O offsets (2R-1)(2C-1), E rows of a relative table (O, and 3 with a class token).
@@ -59,7 +59,7 @@ class Positions1D(nn.Module):
         return x_BLD + self.table_LD[first:length]
 
     @torch.no_grad()
-    def resize(self, old: Grid, new: Grid, antialias: bool = True) -> None:
+    def resize_grid(self, old: Grid, new: Grid, antialias: bool = True) -> None:
         """Interpolates the patches' rows; rows before them, such as a class token's, stay."""
         prefix = len(self.table_LD) - old[0] * old[1]
         patches_ND = resample(self.table_LD[prefix:], old, new, antialias)
@@ -88,7 +88,7 @@ class Positions2D(nn.Module):
         return x_BLD + F.pad(grid_ND, (0, 0, self.prefix, 0))
 
     @torch.no_grad()
-    def resize(self, old: Grid, new: Grid, antialias: bool = True) -> None:
+    def resize_grid(self, old: Grid, new: Grid, antialias: bool = True) -> None:
         """Interpolates both halves, each along its own axis; the same as over the whole grid."""
         rows_RD = resample(self.rows_RD, (old[0], 1), (new[0], 1), antialias)
         columns_CD = resample(self.columns_CD, (old[1], 1), (new[1], 1), antialias)
@@ -143,7 +143,7 @@ class RelativeKeys(nn.Module):
         return torch.einsum("bhlk,lsk->bhls", q_BHLK * q_BHLK.shape[-1] ** -0.5, keys_LLK)
 
     @torch.no_grad()
-    def resize(self, old: Grid, new: Grid, antialias: bool = True) -> None:
+    def resize_grid(self, old: Grid, new: Grid, antialias: bool = True) -> None:
         """Interpolates the table of offsets; the class token's entries stay."""
         self.grid, (rows, columns) = new, offsets(old)
         count = rows * columns

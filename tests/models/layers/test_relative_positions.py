@@ -93,7 +93,7 @@ def test_resample_is_timms(old: tuple[int, int], new: tuple[int, int], antialias
     wanted = resample_abs_pos_embed(
         table.table_LD[None], list(new), list(old), antialias=antialias
     )[0]
-    table.resize(old, new, antialias)
+    table.resize_grid(old, new, antialias)
     assert isinstance(table.table_LD, nn.Parameter) and table.table_LD.requires_grad
     torch.testing.assert_close(table.table_LD.detach(), wanted.detach(), atol=1e-6, rtol=0)
 
@@ -102,7 +102,7 @@ def test_halves_are_interpolated_as_the_whole_grid_is() -> None:
     torch.manual_seed(0)
     table = Positions2D(3, 5, 6, 1, 1.0)
     whole = table(torch.zeros(1, 16, 6))[0, 1:].detach()
-    table.resize((3, 5), (6, 4))
+    table.resize_grid((3, 5), (6, 4))
     again = table(torch.zeros(1, 25, 6))[0].detach()
     assert torch.equal(again[0], torch.zeros(6))
     torch.testing.assert_close(again[1:], resample(whole, (3, 5), (6, 4)), atol=1e-5, rtol=0)
@@ -112,7 +112,7 @@ def test_a_relative_table_keeps_its_middle_and_its_class_token() -> None:
     torch.manual_seed(0)
     table = RelativeKeys((3, 4), 5, class_token=True, deviation=1.0)
     before = table.table_EK.detach().clone()
-    table.resize((3, 4), (6, 7))
+    table.resize_grid((3, 4), (6, 7))
     assert table.table_EK.shape == (11 * 13 + 3, 5)
     assert torch.equal(table.table_EK[-3:], before[-3:])
     spread = resample(before[:-3], (5, 7), (11, 13))
@@ -128,5 +128,5 @@ def test_bfloat16_tables() -> None:
     assert near.dtype == torch.bfloat16
     wanted = table.float()(q)
     torch.testing.assert_close(near.float(), wanted, atol=0.05, rtol=0.05)
-    table.bfloat16().resize((3, 4), (5, 5))
+    table.bfloat16().resize_grid((3, 4), (5, 5))
     assert table.table_EK.dtype == torch.bfloat16
