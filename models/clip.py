@@ -1,10 +1,10 @@
 """CLIP (Radford et al. 2021, arXiv 2103.00020): an image and a text tower that meet in one space.
 
-The image tower is a ViT whose class token is projected; the text tower is a causal transformer
-whose feature is the end-of-text token's, projected. Training pulls the two features of a pair
-together against all other pairs of the batch, with a learned temperature. The named configurations
-have the paper's dimensions and OpenAI's weights fit into them to the last parameter; `CLIP_SMALL`
-is what two CPU cores can train in minutes.
+The image tower is a ViT whose class token is projected, or a ResNet that ends in attention; the
+text tower is a causal transformer whose feature is the end-of-text token's, projected. Training
+pulls the two features of a pair together against all other pairs of the batch, with a learned
+temperature. The nine named configurations have the paper's dimensions and OpenAI's weights fit into
+them to the last parameter; `CLIP_SMALL` is what two CPU cores can train in minutes.
 
 Shapes: B batch, C channels, L tokens of text (T of them up to the longest text's end), D width of a
 tower, E width of the joint embedding.
@@ -21,8 +21,10 @@ from torch.nn import functional as F
 
 from models.layers.block import Activation, BlockConfig, Transformer
 from models.layers.positions import Positions1D
+from models.resnet import ResNetConfig
 from models.training.objectives import contrastive
-from models.vit import ViT, ViTConfig
+from models.vision import VisionConfig, encoder
+from models.vit import ViTConfig
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,18 @@ class TextConfig:
 class CLIPConfig:
     """Both towers and the space they share."""
 
-    vision: ViTConfig = field(default_factory=ViTConfig)  # image tower
+    vision: VisionConfig = field(default_factory=ViTConfig)  # image tower
     text: TextConfig = field(default_factory=TextConfig)  # text tower
     embedding: int = 512  # width of the joint space
     temperature: float = 0.07  # initial; the logit scale starts at its inverse
     most_scale: float = 100.0  # the logit scale is clamped here
 
 
-def _openai(vision: ViTConfig, text: TextConfig, embedding: int) -> CLIPConfig:
-    vision = replace(
-        vision, activation="quick_gelu", norm_before=True, patch_bias=False, epsilon=1e-5
-    )
+def _openai(vision: ViTConfig | ResNetConfig, text: TextConfig, embedding: int) -> CLIPConfig:
+    if isinstance(vision, ViTConfig):
+        vision = replace(
+            vision, activation="quick_gelu", norm_before=True, patch_bias=False, epsilon=1e-5
+        )
     return CLIPConfig(vision, replace(text, activation="quick_gelu"), embedding)
 
 
@@ -69,18 +72,30 @@ CLIP_L_14 = _openai(_LARGE, TextConfig(width=768, heads=12), 768)
 CLIP_L_14_336 = _openai(
     replace(_LARGE, image_size=(336, 336)), TextConfig(width=768, heads=12), 768
 )
+CLIP_RN50 = _openai(ResNetConfig(), TextConfig(), 1024)
+CLIP_RN101 = _openai(ResNetConfig(layers=(3, 4, 23, 3)), TextConfig(), 512)
+CLIP_RN50X4 = _openai(
+    ResNetConfig((288, 288), (4, 6, 10, 6), width=80), TextConfig(width=640, heads=10), 640
+)
+CLIP_RN50X16 = _openai(
+    ResNetConfig((384, 384), (6, 8, 18, 8), width=96), TextConfig(width=768, heads=12), 768
+)
+CLIP_RN50X64 = _openai(
+    ResNetConfig((448, 448), (3, 15, 36, 10), width=128), TextConfig(width=1024, heads=16), 1024
+)
+VIT_SMALL = ViTConfig(
+    image_size=(64, 64),
+    patch_size=8,
+    width=192,
+    depth=6,
+    heads=3,
+    norm_before=True,
+    patch_bias=False,
+    patch_dropout=0.5,
+    epsilon=1e-5,
+)
 CLIP_SMALL = CLIPConfig(
-    vision=ViTConfig(
-        image_size=(64, 64),
-        patch_size=8,
-        width=192,
-        depth=6,
-        heads=3,
-        norm_before=True,
-        patch_bias=False,
-        patch_dropout=0.5,
-        epsilon=1e-5,
-    ),
+    vision=VIT_SMALL,
     text=TextConfig(context_length=32, vocab_size=8192, width=192, depth=4, heads=3),
     embedding=256,
 )
@@ -90,9 +105,12 @@ def trim(tokens_BL: Tensor, end_of_text: int) -> tuple[Tensor, Tensor]:
     """Cuts padding after the longest text: (tokens_BT, place_B of each first end-of-text).
 
     What stands after the end cannot reach it through causal attention, so every feature stays the
-    same. Raises ValueError for a text without its end.
+    same. Raises ValueError for a text without its end. A compiled or exported graph has one shape
+    for all texts, so there nothing is cut, and nothing is checked.
     """
     ends_BL = tokens_BL == end_of_text
+    if torch.compiler.is_compiling():
+        return tokens_BL, ends_BL.int().argmax(dim=1)
     if not bool(ends_BL.any(dim=1).all()):
         row = int((~ends_BL.any(dim=1)).nonzero()[0])
         raise ValueError(f"text {row} has no end-of-text id {end_of_text}")
@@ -137,11 +155,13 @@ class CLIP(nn.Module):
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_tower = ViT(config.vision)
+        self.image_tower = encoder(config.vision)
         self.text_tower = TextTower(config.text)
-        self.image_projection = nn.Linear(config.vision.width, config.embedding, bias=False)
+        width = config.vision.features
+        ends_in_attention = isinstance(config.vision, ResNetConfig)  # whose projection this is
+        self.image_projection = nn.Linear(width, config.embedding, bias=ends_in_attention)
         self.text_projection = nn.Linear(config.text.width, config.embedding, bias=False)
-        nn.init.normal_(self.image_projection.weight, std=config.vision.width**-0.5)
+        nn.init.normal_(self.image_projection.weight, std=width**-0.5)
         nn.init.normal_(self.text_projection.weight, std=config.text.width**-0.5)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1.0 / config.temperature)))
 

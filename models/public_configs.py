@@ -11,6 +11,8 @@ from torch import Tensor
 
 from models.clip import CLIPConfig, TextConfig
 from models.layers.block import Activation
+from models.public.clip_resnet import TABLE, open_clip_resnet_config, resnet_config
+from models.vision import VisionConfig
 from models.vit import ViTConfig
 from models.weights import WeightsError
 
@@ -21,23 +23,9 @@ def _depth(tensors: dict[str, Tensor], prefix: str) -> int:
 
 
 def openai_config(tensors: dict[str, Tensor], activation: Activation = "quick_gelu") -> CLIPConfig:
-    """The dimensions of an OpenAI state dict of a ViT; its heads are 64 wide and its images
-    square.
-    """
-    patches, table = tensors["visual.conv1.weight"], tensors["visual.positional_embedding"]
+    """The dimensions of an OpenAI state dict; its heads are 64 wide and its images square."""
     text, vocabulary = tensors["positional_embedding"], tensors["token_embedding.weight"]
-    side = round((len(table) - 1) ** 0.5) * patches.shape[-1]
-    vision = ViTConfig(
-        image_size=(side, side),
-        patch_size=patches.shape[-1],
-        width=patches.shape[0],
-        depth=_depth(tensors, "visual.transformer.resblocks."),
-        heads=patches.shape[0] // 64,
-        activation=activation,
-        norm_before=True,
-        patch_bias=False,
-        epsilon=1e-5,
-    )
+    vision = resnet_config(tensors) if TABLE in tensors else _openai_vit(tensors, activation)
     text_config = TextConfig(
         context_length=len(text),
         vocab_size=len(vocabulary),
@@ -49,18 +37,51 @@ def openai_config(tensors: dict[str, Tensor], activation: Activation = "quick_ge
     return CLIPConfig(vision, text_config, tensors["text_projection"].shape[1])
 
 
+def _openai_vit(tensors: dict[str, Tensor], activation: Activation) -> ViTConfig:
+    patches, table = tensors["visual.conv1.weight"], tensors["visual.positional_embedding"]
+    side = round((len(table) - 1) ** 0.5) * patches.shape[-1]
+    return ViTConfig(
+        image_size=(side, side),
+        patch_size=patches.shape[-1],
+        width=patches.shape[0],
+        depth=_depth(tensors, "visual.transformer.resblocks."),
+        heads=patches.shape[0] // 64,
+        activation=activation,
+        norm_before=True,
+        patch_bias=False,
+        epsilon=1e-5,
+    )
+
+
 def open_clip_config(values: dict[str, Any]) -> CLIPConfig:
-    """The `model_cfg` of an open_clip model whose image tower is a plain ViT."""
+    """The `model_cfg` of an open_clip model whose image tower is a plain ViT or a ResNet."""
     vision, text = values["vision_cfg"], values["text_cfg"]
     foreign = sorted(
         (set(vision) - {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio"})
         | (set(text) - {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"})
     )
-    if foreign or not isinstance(vision["layers"], int):
-        raise WeightsError(f"not a plain ViT CLIP: {foreign or 'a ResNet'} in the open_clip config")
-    size = vision.get("image_size", 224)
+    if foreign:
+        raise WeightsError(f"not a plain CLIP: {foreign} in the open_clip config")
     activation: Activation = "quick_gelu" if values.get("quick_gelu") else "gelu"
-    vision_config = ViTConfig(
+    resnet = isinstance(vision["layers"], list)
+    text_config = TextConfig(
+        context_length=text.get("context_length", 77),
+        vocab_size=text.get("vocab_size", 49408),
+        width=text["width"],
+        depth=text["layers"],
+        heads=text["heads"],
+        hidden=int(text["width"] * text.get("mlp_ratio", 4.0)),
+        activation=activation,
+    )
+    vision_config: VisionConfig = (
+        open_clip_resnet_config(vision) if resnet else _open_clip_vit(vision, activation)
+    )
+    return CLIPConfig(vision_config, text_config, values["embed_dim"])
+
+
+def _open_clip_vit(vision: dict[str, Any], activation: Activation) -> ViTConfig:
+    size = vision.get("image_size", 224)
+    return ViTConfig(
         image_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
         patch_size=vision["patch_size"],
         width=vision["width"],
@@ -72,16 +93,6 @@ def open_clip_config(values: dict[str, Any]) -> CLIPConfig:
         patch_bias=False,
         epsilon=1e-5,
     )
-    text_config = TextConfig(
-        context_length=text.get("context_length", 77),
-        vocab_size=text.get("vocab_size", 49408),
-        width=text["width"],
-        depth=text["layers"],
-        heads=text["heads"],
-        hidden=int(text["width"] * text.get("mlp_ratio", 4.0)),
-        activation=activation,
-    )
-    return CLIPConfig(vision_config, text_config, values["embed_dim"])
 
 
 def hugging_face_config(values: dict[str, Any]) -> CLIPConfig:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from models.clip import CLIP
+from models.public import clip_resnet
 from models.public_configs import hugging_face_config, open_clip_config, openai_config
 from models.weights import WEIGHTS, WeightsError, fit, read_bytes, read_tensors
 from pipelines.datasets import filesystem
@@ -80,13 +81,14 @@ def rename(tensors: dict[str, Tensor], rules: Rules) -> dict[str, Tensor]:
 
 def from_openai(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """OpenAI's (and open_clip's) names and shapes to ours: both projections lie the other way
-    round.
+    round, but for the one that ends a ResNet's attention.
     """
-    out = rename(tensors, OPENAI_RULES)
+    image, rest = clip_resnet.split(tensors)
+    out = rename(rest, OPENAI_RULES)
     for name in ("image_projection.weight", "text_projection.weight"):
         if name in out:
             out[name] = out[name].T
-    return out
+    return image | out
 
 
 def from_hugging_face(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -65,8 +65,14 @@ def _typed(cls: type[Any], values: dict[str, Any]) -> Any:
 
 
 def _value(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _typed(typing.cast("type[Any]", hint), value)
+    if isinstance(value, dict):
+        union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+        offered = typing.get_args(hint) if union else (hint,)
+        kinds = [kind for kind in offered if dataclasses.is_dataclass(kind)]
+        if kinds:  # of a union, the one whose fields these are
+            keys = set(value)
+            nearest = min(kinds, key=lambda kind: len(keys ^ set(typing.get_type_hints(kind))))
+            return _typed(typing.cast("type[Any]", nearest), value)
     origin = typing.get_origin(hint)
     if isinstance(value, list) and (origin is tuple or isinstance(hint, types.GenericAlias)):
         return tuple(value)

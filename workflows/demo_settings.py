@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from models.clip import CLIP_SMALL
+from models.clip import CLIP_SMALL, VIT_SMALL
 from models.training.augment import AugmentConfig
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
@@ -37,7 +37,7 @@ CORPUS = CorpusConfig(
 MODEL = replace(
     CLIP_SMALL,
     vision=replace(
-        CLIP_SMALL.vision,
+        VIT_SMALL,
         image_size=(32, 32),
         patch_size=16,
         width=256,

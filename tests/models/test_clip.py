@@ -15,11 +15,17 @@ from models.clip import (
     CLIP_B_32,
     CLIP_L_14,
     CLIP_L_14_336,
+    CLIP_RN50,
+    CLIP_RN50X4,
+    CLIP_RN50X16,
+    CLIP_RN50X64,
+    CLIP_RN101,
     CLIP_SMALL,
     CLIPConfig,
     TextConfig,
     trim,
 )
+from models.resnet import ResNetConfig
 from models.vit import ViTConfig
 
 SMALL = CLIPConfig(
@@ -27,6 +33,9 @@ SMALL = CLIPConfig(
     TextConfig(context_length=12, vocab_size=40, width=24, depth=2, heads=3),
     embedding=20,
 )
+
+
+RESNET = replace(SMALL, vision=ResNetConfig((64, 32), (1, 1, 1, 1), width=4, head_width=32))
 
 
 def tokens(lengths: list[int], length: int = 12) -> torch.Tensor:
@@ -45,6 +54,11 @@ def tokens(lengths: list[int], length: int = 12) -> torch.Tensor:
         (CLIP_B_16, 149_620_737),
         (CLIP_L_14, 427_616_513),
         (CLIP_L_14_336, 427_944_193),
+        (CLIP_RN50, 102_007_137),
+        (CLIP_RN101, 119_688_033),
+        (CLIP_RN50X4, 178_300_601),
+        (CLIP_RN50X16, 290_979_217),
+        (CLIP_RN50X64, 623_258_305),
     ],
 )
 def test_parameter_counts_are_the_papers(config: CLIPConfig, count: int) -> None:
@@ -67,6 +81,21 @@ def test_initial_weights_are_clips() -> None:
     ):
         assert tensor is not None
         assert float(tensor.detach().std()) == pytest.approx(wanted, rel=0.1)
+
+
+def test_a_resnets_initial_weights_are_clips() -> None:
+    torch.manual_seed(0)
+    vision = ResNetConfig((64, 64), (1, 1, 1, 1), width=16)
+    model = CLIP(replace(SMALL, vision=vision, embedding=64))
+    pool = model.image_tower.pool
+    for tensor in (
+        pool.positions.table_LD,
+        pool.attention.qkv.weight,
+        model.image_projection.weight,
+    ):
+        assert float(tensor.detach().std()) == pytest.approx(512**-0.5, rel=0.1)
+    gains = [p for n, p in model.named_parameters() if n.endswith("norm_3.weight")]
+    assert len(gains) == 4 and all(bool((gain == 0).all()) for gain in gains)
 
 
 def test_what_follows_the_end_of_a_text_changes_nothing() -> None:
@@ -127,10 +156,12 @@ def test_logit_scale_stays_at_most_100_and_can_come_back() -> None:
     assert float(model.logit_scale.detach()) == pytest.approx(math.log(100) - 1)
 
 
-def test_it_fits_a_batch() -> None:
+@pytest.mark.parametrize("config", [SMALL, RESNET])
+def test_it_fits_a_batch(config: CLIPConfig) -> None:
     torch.manual_seed(0)
-    model = CLIP(SMALL)
-    batch = {"pixels": torch.randn(8, 3, 16, 16), "tokens": tokens([3, 4, 5, 6, 7, 8, 9, 10])}
+    model = CLIP(config)
+    pixels = torch.randn(8, 3, *config.vision.image_size)
+    batch = {"pixels": pixels, "tokens": tokens([3, 4, 5, 6, 7, 8, 9, 10])}
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(40):
         optimizer.zero_grad()

@@ -12,8 +12,21 @@ import pytest
 import torch
 from transformers import CLIPConfig as TheirConfig
 
-from models.clip import CLIP, CLIP_B_16, CLIP_B_32, CLIP_L_14, CLIP_L_14_336, CLIPConfig
+from models.clip import (
+    CLIP,
+    CLIP_B_16,
+    CLIP_B_32,
+    CLIP_L_14,
+    CLIP_L_14_336,
+    CLIP_RN50,
+    CLIP_RN50X4,
+    CLIP_RN50X16,
+    CLIP_RN50X64,
+    CLIP_RN101,
+    CLIPConfig,
+)
 from models.public_configs import hugging_face_config, open_clip_config
+from models.vit import ViTConfig
 from models.weights import WeightsError
 
 
@@ -26,9 +39,11 @@ def shipped(name: str) -> dict[str, Any]:
 def implicit(config: CLIPConfig) -> CLIPConfig:
     """The same with the MLP's width written out."""
     vision, text = config.vision, config.text
+    if isinstance(vision, ViTConfig):
+        vision = replace(vision, hidden=vision.hidden or 4 * vision.width)
     return replace(
         config,
-        vision=replace(vision, hidden=vision.hidden or 4 * vision.width),
+        vision=vision,
         text=replace(text, hidden=text.hidden or 4 * text.width),
     )
 
@@ -40,6 +55,11 @@ def implicit(config: CLIPConfig) -> CLIPConfig:
         ("ViT-B-16-quickgelu", CLIP_B_16),
         ("ViT-L-14-quickgelu", CLIP_L_14),
         ("ViT-L-14-336-quickgelu", CLIP_L_14_336),
+        ("RN50-quickgelu", CLIP_RN50),
+        ("RN101-quickgelu", CLIP_RN101),
+        ("RN50x4-quickgelu", CLIP_RN50X4),
+        ("RN50x16-quickgelu", CLIP_RN50X16),
+        ("RN50x64-quickgelu", CLIP_RN50X64),
     ],
 )
 def test_open_clips_configs_are_the_papers(name: str, config: CLIPConfig) -> None:
@@ -60,10 +80,9 @@ def test_transformers_default_is_base_32() -> None:
 
 
 def test_what_we_do_not_have_is_refused() -> None:
-    with pytest.raises(WeightsError, match="not a plain ViT CLIP"):
-        open_clip_config(shipped("coca_ViT-B-32"))
-    with pytest.raises(WeightsError, match="a ResNet"):
-        open_clip_config(shipped("RN50"))
+    for name in ("coca_ViT-B-32", "convnext_base"):
+        with pytest.raises(WeightsError, match="not a plain CLIP"):
+            open_clip_config(shipped(name))
     with pytest.raises(WeightsError, match="eos_token_id=7 must be the last id, 49407"):
         hugging_face_config({"text_config": {"eos_token_id": 7}})
     with pytest.raises(WeightsError, match="hidden_act='relu' must be gelu or quick_gelu"):

@@ -20,16 +20,23 @@ from transformers import CLIPConfig as TheirConfig
 from transformers import CLIPModel
 
 from models.public_weights import from_openai, load_public
+from models.resnet import ResNetConfig
 from models.weights import WeightsError, fit
 
 
 def randomise(model: nn.Module, seed: int) -> None:
-    """Draws every parameter but the logit scale."""
+    """Draws every parameter but the logit scale, and what batch norms have seen."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name != "logit_scale":
                 parameter.normal_(0.0, 0.2, generator=generator)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.normal_(1.0, 0.3, generator=generator)
+                module.running_mean.normal_(0.0, 0.3, generator=generator)
+                module.running_var.uniform_(0.5, 2.0, generator=generator)
+                module.num_batches_tracked.fill_(7)
 
 
 def texts(vocabulary: int, length: int) -> Tensor:
@@ -80,6 +87,37 @@ def test_open_clip_folder(seed: int, tmp_path: Path) -> None:
         assert (ours.encode_image(pixels) - theirs.encode_image(pixels)).abs().max() <= 1e-4
         assert (ours.encode_text(tokens) - theirs.encode_text(tokens)).abs().max() <= 1e-4
         assert torch.equal(ours.logit_scale, theirs.logit_scale)
+
+
+def draw_resnet(seed: int) -> dict[str, Any]:
+    """The same with a ResNet, whose images open_clip wants square."""
+    draw = random.Random(seed)
+    values = draw_open_clip(seed)
+    values["vision_cfg"] = {
+        "image_size": 32 * draw.randint(1, 2),
+        "layers": [draw.randint(1, 2) for _ in range(4)],
+        "width": draw.choice([2, 4]),
+        "head_width": draw.choice([16, 32]),
+        "patch_size": None,
+    }
+    return values
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_open_clip_resnet_folder(seed: int, tmp_path: Path) -> None:
+    values = draw_resnet(seed)
+    theirs = open_clip.CLIP(**values).eval()
+    randomise(theirs, seed)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": values}))
+    save_file(theirs.state_dict(), str(tmp_path / "open_clip_model.safetensors"))
+    ours = load_public(str(tmp_path))
+    side = values["vision_cfg"]["image_size"]
+    pixels = torch.randn(3, 3, side, side)
+    tokens = texts(values["text_cfg"]["vocab_size"], values["text_cfg"]["context_length"])
+    with torch.no_grad():
+        assert (ours.encode_image(pixels) - theirs.encode_image(pixels)).abs().max() <= 1e-4
+        assert (ours.encode_text(tokens) - theirs.encode_text(tokens)).abs().max() <= 1e-4
+    assert int(ours.image_tower.stem[1].num_batches_tracked) == 7
 
 
 def draw_transformers(seed: int) -> TheirConfig:
@@ -162,6 +200,27 @@ def test_a_lone_openai_state_dict_tells_its_own_size(tmp_path: Path) -> None:
         assert (ours.encode_text(tokens) - theirs.encode_text(tokens)).abs().max() <= 1e-4
 
 
+def test_a_lone_openai_resnet_tells_its_own_size(tmp_path: Path) -> None:
+    values = {
+        "embed_dim": 32,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 64, "layers": [2, 1, 3, 1], "width": 4},
+        "text_cfg": {"context_length": 9, "vocab_size": 50, "width": 64, "heads": 1, "layers": 3},
+    }
+    theirs = open_clip.CLIP(**values).eval()
+    randomise(theirs, 0)
+    whole = theirs.state_dict()
+    state = {n: t.half() if t.is_floating_point() else t for n, t in whole.items()}
+    theirs.load_state_dict(state)
+    save_file({**state, "context_length": torch.tensor(9)}, str(tmp_path / "RN.safetensors"))
+    ours = load_public(str(tmp_path / "RN.safetensors"))
+    assert ours.config.vision == ResNetConfig((64, 64), (2, 1, 3, 1), width=4)
+    pixels, tokens = torch.randn(2, 3, 64, 64), texts(50, 9)
+    with torch.no_grad():
+        assert (ours.encode_image(pixels) - theirs.encode_image(pixels)).abs().max() <= 1e-4
+        assert (ours.encode_text(tokens) - theirs.encode_text(tokens)).abs().max() <= 1e-4
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     values = draw_open_clip(1)
     theirs = open_clip.CLIP(**values)
@@ -181,9 +240,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
 
 
 def test_other_architectures_are_refused(tmp_path: Path) -> None:
-    resnet = {**draw_open_clip(0), "vision_cfg": {"layers": [3, 4, 6, 3], "width": 64}}
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": resnet}))
-    with pytest.raises(WeightsError, match="a ResNet"):
+    other = {**draw_open_clip(0), "vision_cfg": {"timm_model_name": "convnext_base"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": other}))
+    with pytest.raises(WeightsError, match=r"not a plain CLIP: \['timm_model_name'\]"):
         load_public(str(tmp_path))
     with pytest.raises(WeightsError, match=r"neither config.json nor open_clip_config.json"):
         load_public(str(tmp_path / "nowhere"))
