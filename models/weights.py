@@ -22,14 +22,16 @@ from torch import Tensor, nn
 
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIPConfig
+from models.gpt import GPT, GPTConfig
 from models.tokenizer import Tokenizer
 from pipelines.datasets import filesystem, write_file, write_json
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-ModelConfig = CLIPConfig | ClassifierConfig
+ModelConfig = CLIPConfig | ClassifierConfig | GPTConfig
 KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "clip": (CLIP, CLIPConfig),
     "classifier": (Classifier, ClassifierConfig),
+    "gpt": (GPT, GPTConfig),
 }
 
 
@@ -44,9 +46,8 @@ def build(config: ModelConfig) -> nn.Module:
     for model, kind in KINDS.values():
         if isinstance(config, kind):
             return model(config)
-    raise TypeError(
-        f"{type(config).__name__} configures no model; legal: CLIPConfig, ClassifierConfig"
-    )
+    legal = ", ".join(kind.__name__ for _, kind in KINDS.values())
+    raise TypeError(f"{type(config).__name__} configures no model; legal: {legal}")
 
 
 def describe(config: ModelConfig) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class AdaptiveInput(nn.Module):
 
     def __init__(self, vocab_size: int, width: int, config: AdaptiveConfig) -> None:
         super().__init__()
-        self.vocab_size, self.bands = vocab_size, bands(vocab_size, width, config)
+        self.vocab_size, self.width = vocab_size, width
+        self.bands = bands(vocab_size, width, config)
         self.tables = nn.ModuleList(nn.Embedding(end - a, size) for a, end, size in self.bands)
         self.projections = nn.ModuleList(
             nn.Linear(size, width, bias=False) for _, _, size in self.bands
@@ -98,7 +99,7 @@ class AdaptiveInput(nn.Module):
             places.append(_rows(ids_N, first, end, self.vocab_size))
             vectors.append(projection(table(ids_N[places[-1]] - first)))
         back_N = torch.cat(places).argsort()
-        return torch.cat(vectors)[back_N].view(*ids.shape, -1)
+        return torch.cat(vectors)[back_N].view(*ids.shape, self.width)
 
 
 class AdaptiveSoftmax(nn.Module):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ class Cache:
 
     own: list[KeyValues] = field(default_factory=list)
     cross: list[KeyValues] = field(default_factory=list)
+    real_BS: Tensor | None = None  # tokens admitted that are no padding; None: all of them
 
     @classmethod
     def empty(cls, depth: int) -> Cache:
@@ -56,10 +58,32 @@ class Cache:
         """Tokens that have run."""
         return self.own[0].length if self.own else 0
 
+    def admit(self, valid_BL: Tensor | None, batch: int, length: int) -> Tensor | None:
+        """Notes which of `length` tokens about to run are no padding (None: all of them); returns
+        the same of all tokens, (B, S), or None where none is padding.
+        """
+        known = self.real_BS if valid_BL is None else valid_BL
+        if known is None:
+            return None
+        before, new = self.real_BS, valid_BL
+        if before is None:
+            before = torch.ones(batch, self.length, dtype=torch.bool, device=known.device)
+        if new is None:
+            new = torch.ones(batch, length, dtype=torch.bool, device=known.device)
+        self.real_BS = torch.cat([before, new.bool()], dim=1)
+        return self.real_BS
+
+    def fork(self) -> Self:
+        """A copy that grows by itself; what is held so far is shared, not copied."""
+        own, cross = map(replace, self.own), map(replace, self.cross)
+        return replace(self, own=list(own), cross=list(cross))
+
     def select(self, rows_B: Tensor) -> None:
         """Keeps these rows of the batch, in this order; a row may come more than once."""
         for held in (*self.own, *self.cross):
             held.select(rows_B)
+        if self.real_BS is not None:
+            self.real_BS = self.real_BS.index_select(0, rows_B)
 
     def sources(self, rows_B: Tensor | None = None) -> Cache:
         """A new cache of the sources alone, of all rows or of these, for another pass over them."""
