@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Fit = Literal["crop", "pad"]
+Fit = Literal["crop", "pad", "stretch"]
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of RGB in [0, 1]: CLIP's
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 WHITE = (255, 255, 255)
@@ -32,7 +32,8 @@ def decode(
     """One encoded image as uint8 (C, H, W) with (H, W) = `size`, bicubic with anti-aliasing.
 
     `crop` fills the frame and cuts what hangs over, evenly (CLIP's preprocessing); `pad` shows the
-    whole image on `background`. Transparency is laid over `background`, or kept as a fourth channel
+    whole image on `background`; `stretch` fills the frame with the whole image, whatever becomes of
+    its shape (BLIP's). Transparency is laid over `background`, or kept as a fourth channel
     with `alpha`.
     """
     from PIL import Image
@@ -55,6 +56,8 @@ def _frame(image: Any, size: tuple[int, int], fit: Fit, background: tuple[int, i
 
     height, width = size
     columns, rows = width / image.width, height / image.height
+    if fit == "stretch":
+        return image.resize((width, height), Image.Resampling.BICUBIC)
     if fit == "crop":
         scale = max(columns, rows)
         left = (image.width - width / scale) / 2

@@ -35,6 +35,13 @@ def test_crop_is_clips_preprocessing(size: tuple[int, int]) -> None:
     assert np.abs(decode(encoded(image), (32, 32)).astype(int) - wanted).max() <= 3
 
 
+def test_stretch_fills_the_frame_with_the_whole_image() -> None:
+    image = picture(90, 60)
+    whole = v2.Resize((32, 48), v2.InterpolationMode.BICUBIC)
+    wanted = np.asarray(whole(image)).transpose(2, 0, 1).astype(int)
+    assert np.abs(decode(encoded(image), (32, 48), "stretch").astype(int) - wanted).max() <= 3
+
+
 def test_pad_shows_the_whole_image() -> None:
     out = decode(encoded(Image.new("RGB", (80, 40), (255, 0, 0))), (32, 32), "pad")
     assert out.shape == (3, 32, 32)
