@@ -109,7 +109,7 @@ class QuadrangleBlock(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """Both."""
-        near_BDRS = self.near(x_BLD.transpose(1, 2).reshape(len(x_BLD), -1, *self.grid))
+        near_BDRS = self.near(x_BLD.transpose(1, 2).reshape(x_BLD.shape[0], -1, *self.grid))
         out_BLD: Tensor = self.block(x_BLD + near_BDRS.flatten(2).transpose(1, 2))
         return out_BLD
 
@@ -126,7 +126,7 @@ class Merging(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         """Concatenated column by column, normed, projected."""
         rows, columns = self.grid
-        x_BRSD = x_BLD.reshape(len(x_BLD), rows, columns, -1)
+        x_BRSD = x_BLD.reshape(x_BLD.shape[0], rows, columns, -1)
         x_BRSD = F.pad(x_BRSD, (0, 0, 0, columns % 2, 0, rows % 2))
         corners = [x_BRSD[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         out_BLD: Tensor = self.reduce(self.norm(torch.cat(corners, dim=3).flatten(1, 2)))

@@ -130,7 +130,7 @@ class Quadrangles(nn.Module):
         """The places of this map's quadrangles."""
         mean_BDRC = F.leaky_relu(F.avg_pool2d(x_BDYX, self.window))
         windows, padded = _sides(mean_BDRC), _sides(x_BDYX)
-        numbers_BH9T = self.regress(mean_BDRC).view(len(x_BDYX), self.heads, NUMBERS, -1)
+        numbers_BH9T = self.regress(mean_BDRC).view(x_BDYX.shape[0], self.heads, NUMBERS, -1)
         numbers_BHT9 = numbers_BH9T.transpose(2, 3).float()
         places = quadrangles(transformations(numbers_BHT9, windows), padded, self.window)
         if self.pull and self.training:

@@ -113,7 +113,7 @@ class AttentionPool(nn.Module):
         """Attention with one query, the mean, which is the first key too."""
         x_BND = x_BDRS.flatten(2).transpose(1, 2)
         x_BLD = self.positions(torch.cat([x_BND.mean(dim=1, keepdim=True), x_BND], dim=1))
-        first_B = torch.zeros(len(x_BLD), dtype=torch.int64, device=x_BLD.device)
+        first_B = torch.zeros(x_BLD.shape[0], dtype=torch.int64, device=x_BLD.device)
         return self.attention.at(x_BLD, first_B)
 
 

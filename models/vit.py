@@ -159,7 +159,7 @@ class ViT(nn.Module):
             raise ValueError(f"pixels are {size}, the encoder takes {self.config.image_size}")
         x_BLD: Tensor = self.patches(pixels_BCHW)
         if self.class_token_D is not None:
-            x_BLD = torch.cat([self.class_token_D.expand(len(x_BLD), 1, -1), x_BLD], dim=1)
+            x_BLD = torch.cat([self.class_token_D.expand(x_BLD.shape[0], 1, -1), x_BLD], dim=1)
         x_BLD = self.positions(x_BLD)
         if self.training and self.config.patch_dropout:
             prefix = 0 if self.class_token_D is None else 1
@@ -173,7 +173,7 @@ class ViT(nn.Module):
         if self.config.pooling == "mean":
             x_BD = self.transformer(x_BLD).mean(dim=1)
         else:
-            first_B = torch.zeros(len(x_BLD), dtype=torch.int64, device=x_BLD.device)
+            first_B = torch.zeros(x_BLD.shape[0], dtype=torch.int64, device=x_BLD.device)
             x_BD = self.transformer.at(x_BLD, first_B)
         out_BD: Tensor = self.norm_after(x_BD)
         return out_BD

@@ -82,7 +82,7 @@ def drop_path(x: Tensor, share: float) -> Tensor:
     """Stochastic depth (Huang et al. 2016): zeroes `share` of the examples (B, ...), drawn by
     torch's global generator, and scales the others up to the same mean.
     """
-    kept = x.new_empty(len(x), *(1 for _ in x.shape[1:])).bernoulli_(1.0 - share)
+    kept = x.new_empty(x.shape[0], *(1 for _ in x.shape[1:])).bernoulli_(1.0 - share)
     return x * kept / (1.0 - share)
 
 
@@ -212,7 +212,7 @@ class Block(nn.Module):
 
     def at(self, x_BLD: Tensor, place_B: Tensor, causal: bool = False) -> Tensor:
         """Row `place_B` of `forward` alone, (B, D), of a pre-norm block without a source."""
-        x_BD = x_BLD[torch.arange(len(x_BLD), device=x_BLD.device), place_B]
+        x_BD = x_BLD[torch.arange(x_BLD.shape[0], device=x_BLD.device), place_B]
         x_BD = x_BD + self.drop(self.attention.at(self.norm_1(x_BLD), place_B, causal))
         out_BD: Tensor = x_BD + self.drop(self.mlp(self.norm_2(x_BD)))
         return out_BD
