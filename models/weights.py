@@ -1,8 +1,8 @@
 """Models to and from disk: a folder with `config.json` and `model.safetensors`, never a pickle.
 
 The config says which model it is and its dimensions; the weights are a flat state dict. A text
-model has its `tokenizer.json` beside them. Published CLIP layouts are read by
-`models.public_weights`.
+model has its `tokenizer.json` beside them. `load` also reads the layouts in which others publish
+their weights (`models.public`), and `save_public` writes CLIP and BLIP in Hugging Face's.
 """
 
 from __future__ import annotations
@@ -20,18 +20,38 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
+from models.blip import BLIP, BLIPConfig
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIPConfig
 from models.gpt import GPT, GPTConfig
+from models.pic2word import Pic2Word, Pic2WordConfig
+from models.screenai import ScreenAI, ScreenAIConfig
+from models.t5 import T5, T5Config
 from models.tokenizer import Tokenizer
+from models.vit import ViT, ViTConfig
+from models.wordpiece import WordPiece
 from pipelines.datasets import filesystem, write_file, write_json
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-ModelConfig = CLIPConfig | ClassifierConfig | GPTConfig
+ModelConfig = (
+    CLIPConfig
+    | ClassifierConfig
+    | GPTConfig
+    | BLIPConfig
+    | Pic2WordConfig
+    | ScreenAIConfig
+    | T5Config
+    | ViTConfig
+)
 KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "clip": (CLIP, CLIPConfig),
     "classifier": (Classifier, ClassifierConfig),
     "gpt": (GPT, GPTConfig),
+    "blip": (BLIP, BLIPConfig),
+    "pic2word": (Pic2Word, Pic2WordConfig),
+    "screenai": (ScreenAI, ScreenAIConfig),
+    "t5": (T5, T5Config),
+    "vit": (ViT, ViTConfig),
 }
 
 
@@ -141,18 +161,58 @@ def save(model: nn.Module, path: str, tokenizer: Tokenizer | None = None) -> Non
     write_json(posixpath.join(path, CONFIG), describe(typing.cast("ModelConfig", model.config)))
 
 
+def save_public(model: nn.Module, path: str) -> None:
+    """Writes the folder `path` in Hugging Face's layout, for a CLIP or a BLIP that it can express.
+
+    Raises ValueError for any other model, and for what transformers' classes lack.
+    """
+    from models.public.formats import WRITERS
+
+    config = typing.cast("ModelConfig", model.config)
+    kind = describe(config)["kind"]
+    if kind not in WRITERS:
+        raise ValueError(f"Hugging Face's layout of a {kind} is not written; legal: {[*WRITERS]}")
+    values, tensors = WRITERS[kind](config, model.state_dict())
+    write_tensors(posixpath.join(path, WEIGHTS), tensors)
+    write_json(posixpath.join(path, CONFIG), values)
+
+
 def load(path: str) -> nn.Module:
-    """The model in the folder `path`, in evaluation mode, on CPU."""
-    config = parse_config(json.loads(read_bytes(posixpath.join(path, CONFIG))))
+    """The model at `path`, ours or published, in evaluation mode, on CPU.
+
+    Raises WeightsError naming every tensor that is missing, unexpected or of another shape.
+    """
+    config, tensors = read(path)
     with torch.device("meta"):
         model = build(config)
     model = model.to_empty(device="cpu")
-    fit(model, read_tensors(posixpath.join(path, WEIGHTS)), path)
+    fit(model, tensors, path)
     return model.eval()
 
 
+def read(path: str) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Config and state dict of the model at `path`, ours or published."""
+    from models.public import formats
+
+    file = posixpath.join(path, CONFIG)
+    values = json.loads(read_bytes(file)) if formats.is_file(file) else {}
+    if "kind" in values:
+        return parse_config(values), read_tensors(posixpath.join(path, WEIGHTS))
+    return formats.read(path)
+
+
+def load_words(path: str) -> Tokenizer | WordPiece:
+    """The tokenizer in the folder `path` of a text model, ours or a published BERT's."""
+    from models.public import formats
+
+    file = posixpath.join(path, TOKENIZER)
+    if formats.is_file(file) and "merges" in json.loads(read_bytes(file)):
+        return load_tokenizer(path)
+    return WordPiece.read(path)
+
+
 def load_tokenizer(path: str) -> Tokenizer:
-    """The tokenizer in the folder `path`."""
+    """Our tokenizer in the folder `path`."""
     return Tokenizer.from_json(json.loads(read_bytes(posixpath.join(path, TOKENIZER))))
 
 

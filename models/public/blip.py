@@ -15,7 +15,7 @@ from torch import Tensor
 from models.blip import BLIPConfig
 from models.med import MEDConfig
 from models.public.layout import Layout
-from models.public.vit import activation
+from models.public.vit import activation, published
 from models.vit import ViTConfig
 from models.weights import WeightsError
 
@@ -183,3 +183,57 @@ def read(values: dict[str, Any], tensors: Tensors) -> tuple[BLIPConfig, Tensors]
     if any(name.startswith("text_encoder.") for name in tensors):
         values["architectures"] = ["BlipForImageTextRetrieval"]
     return blip_config(values), from_hugging_face_blip(tensors)
+
+
+def write(config: BLIPConfig, tensors: Tensors) -> tuple[dict[str, Any], Tensors]:
+    """Hugging Face's config and tensors of our captioner or matcher.
+
+    Raises ValueError for a whole BLIP, of which transformers has the halves only, and for towers
+    that its classes cannot express.
+    """
+    vision, text, captions = config.vision, config.text, config.part == "captioner"
+    if config.part == "whole":
+        raise ValueError("part='whole' has no class of transformers; legal: captioner, matcher")
+    if vision.pooling != "cls" or vision.positions != "1d" or vision.norm_before:
+        raise ValueError(f"Hugging Face's BLIP has a plain ViT with a class token, not {vision}")
+    if vision.image_size[0] != vision.image_size[1]:
+        raise ValueError(f"Hugging Face's BLIP has square images, not {vision.image_size}")
+    kept = {n: t for n, t in tensors.items() if not n.startswith("momentum.")}
+    values = {
+        "model_type": "blip",
+        "architectures": [
+            f"BlipFor{'ConditionalGeneration' if captions else 'ImageTextRetrieval'}"
+        ],
+        "image_text_hidden_size": config.embedding,
+        "vision_config": {
+            "model_type": "blip_vision_model",
+            "image_size": vision.image_size[0],
+            "patch_size": vision.patch_size,
+            "hidden_size": vision.width,
+            "num_hidden_layers": vision.depth,
+            "num_attention_heads": vision.heads,
+            "intermediate_size": vision.hidden or 4 * vision.width,
+            "hidden_act": published(vision.activation),
+            "layer_norm_eps": vision.epsilon,
+        },
+        "text_config": {
+            "model_type": "blip_text_model",
+            "vocab_size": text.vocab_size,
+            "max_position_embeddings": text.context_length,
+            "hidden_size": text.width,
+            "encoder_hidden_size": vision.width,
+            "num_hidden_layers": text.depth,
+            "num_attention_heads": text.heads,
+            "intermediate_size": text.hidden or 4 * text.width,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": text.dropout,
+            "attention_probs_dropout_prob": text.attention_dropout,
+            "layer_norm_eps": text.epsilon,
+            "bos_token_id": text.decode,
+            "sep_token_id": text.end,
+            "eos_token_id": text.end,
+            "pad_token_id": 0,
+            "label_smoothing": config.smoothing,
+        },
+    }
+    return values, to_hugging_face_blip(kept)

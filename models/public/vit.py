@@ -47,6 +47,14 @@ def activation(name: str) -> Activation:
     return cast("Activation", ours)
 
 
+def published(name: Activation) -> str:
+    """transformers' name of an activation of ours. Raises ValueError where it has none."""
+    theirs = next((theirs for theirs, ours in _NAMES.items() if ours == name), None)
+    if theirs is None:
+        raise ValueError(f"activation={name!r} has no name in transformers")
+    return theirs
+
+
 def vit_config(values: dict[str, Any]) -> ViTConfig:
     """Of transformers' ViTConfig as JSON values; what it leaves out has transformers' default."""
     size = values.get("image_size", 224)

@@ -82,7 +82,7 @@ def test_a_foreign_state_dict_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_configs_are_named() -> None:
-    with pytest.raises(ValueError, match=r"kind='gan' must be one of \['classifier', "):
+    with pytest.raises(ValueError, match=r"kind='gan' must be one of \['blip', "):
         parse_config({"kind": "gan"})
     values = describe(ClassifierConfig(replace(VISION, depth=2)))
     values["vision"]["colour"] = "blue"

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from transformers import CLIPConfig as TheirConfig
 from transformers import CLIPModel
 
-from models.public_weights import from_openai, load_public
+from models.public.clip import from_openai
 from models.resnet import ResNetConfig
-from models.weights import WeightsError, fit
+from models.weights import WeightsError, fit, load, save_public
 
 
 def randomise(model: nn.Module, seed: int) -> None:
@@ -80,7 +80,7 @@ def test_open_clip_folder(seed: int, tmp_path: Path) -> None:
     randomise(theirs, seed)
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": values}))
     save_file(theirs.state_dict(), str(tmp_path / "open_clip_model.safetensors"))
-    ours = load_public(str(tmp_path))
+    ours = load(str(tmp_path))
     pixels = torch.randn(3, 3, *values["vision_cfg"]["image_size"])
     tokens = texts(values["text_cfg"]["vocab_size"], values["text_cfg"]["context_length"])
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_open_clip_resnet_folder(seed: int, tmp_path: Path) -> None:
     randomise(theirs, seed)
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": values}))
     save_file(theirs.state_dict(), str(tmp_path / "open_clip_model.safetensors"))
-    ours = load_public(str(tmp_path))
+    ours = load(str(tmp_path))
     side = values["vision_cfg"]["image_size"]
     pixels = torch.randn(3, 3, side, side)
     tokens = texts(values["text_cfg"]["vocab_size"], values["text_cfg"]["context_length"])
@@ -155,7 +155,7 @@ def test_hugging_face_folder(seed: int, tmp_path: Path) -> None:
     theirs = CLIPModel(config).eval()
     randomise(theirs, seed)
     theirs.save_pretrained(tmp_path)
-    ours = load_public(str(tmp_path))
+    ours = load(str(tmp_path))
     side = config.vision_config.image_size
     pixels = torch.randn(3, 3, side, side)
     tokens = texts(config.text_config.vocab_size, config.text_config.max_position_embeddings)
@@ -175,7 +175,7 @@ def test_hugging_face_index_of_several_files(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors.index.json").exists()
     pixels = torch.randn(1, 3, *[theirs.config.vision_config.image_size] * 2)
     with torch.no_grad():
-        image = load_public(str(tmp_path)).encode_image(pixels)
+        image = load(str(tmp_path)).encode_image(pixels)
         wanted = theirs.visual_projection(theirs.vision_model(pixels).pooler_output)
         assert (image - wanted).abs().max() <= 1e-4
 
@@ -193,7 +193,7 @@ def test_a_lone_openai_state_dict_tells_its_own_size(tmp_path: Path) -> None:
     state = {name: tensor.half() for name, tensor in theirs.state_dict().items()}
     save_file({**state, **extra}, str(tmp_path / "model.safetensors"))
     theirs.load_state_dict(state)
-    ours = load_public(str(tmp_path / "model.safetensors"))
+    ours = load(str(tmp_path / "model.safetensors"))
     pixels, tokens = torch.randn(2, 3, 24, 24), texts(50, 9)
     with torch.no_grad():
         assert (ours.encode_image(pixels) - theirs.encode_image(pixels)).abs().max() <= 1e-4
@@ -213,7 +213,7 @@ def test_a_lone_openai_resnet_tells_its_own_size(tmp_path: Path) -> None:
     state = {n: t.half() if t.is_floating_point() else t for n, t in whole.items()}
     theirs.load_state_dict(state)
     save_file({**state, "context_length": torch.tensor(9)}, str(tmp_path / "RN.safetensors"))
-    ours = load_public(str(tmp_path / "RN.safetensors"))
+    ours = load(str(tmp_path / "RN.safetensors"))
     assert ours.config.vision == ResNetConfig((64, 64), (2, 1, 3, 1), width=4)
     pixels, tokens = torch.randn(2, 3, 64, 64), texts(50, 9)
     with torch.no_grad():
@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     state["text_projection"] = state["text_projection"][:, 1:].contiguous()
     save_file(state, str(tmp_path / "open_clip_model.safetensors"))
     with pytest.raises(WeightsError) as error:
-        load_public(str(tmp_path))
+        load(str(tmp_path))
     for part in (
         "missing image_tower.norm_after.bias",
         "unexpected visual.new",
@@ -243,16 +243,40 @@ def test_other_architectures_are_refused(tmp_path: Path) -> None:
     other = {**draw_open_clip(0), "vision_cfg": {"timm_model_name": "convnext_base"}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": other}))
     with pytest.raises(WeightsError, match=r"not a plain CLIP: \['timm_model_name'\]"):
-        load_public(str(tmp_path))
+        load(str(tmp_path))
     with pytest.raises(WeightsError, match=r"neither config.json nor open_clip_config.json"):
-        load_public(str(tmp_path / "nowhere"))
+        load(str(tmp_path / "nowhere"))
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(draw_transformers(0).to_json_string())
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x04\x95 a pickle under another name")
     with pytest.raises(WeightsError, match="not a readable safetensors file"):
-        load_public(str(tmp_path))
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_we_write_transformers_reads(seed: int, tmp_path: Path) -> None:
+    torch.manual_seed(seed)
+    theirs = CLIPModel(draw_transformers(seed))
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = load(str(tmp_path / "theirs"))
+    randomise(ours, seed)
+    save_public(ours, str(tmp_path / "ours"))
+    read, report = CLIPModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    pixels = torch.randn(2, 3, *[theirs.config.vision_config.image_size] * 2)
+    tokens = texts(
+        theirs.config.text_config.vocab_size, theirs.config.text_config.max_position_embeddings
+    )
+    with torch.no_grad():
+        image = read.visual_projection(read.vision_model(pixels).pooler_output)
+        assert (ours.encode_image(pixels) - image).abs().max() <= 1e-4
+        text = read.text_projection(read.text_model(tokens).pooler_output)
+        assert (ours.encode_text(tokens) - text).abs().max() <= 1e-4
+    again = load(str(tmp_path / "ours"))
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor)
 
 
 @pytest.mark.parametrize("name", ["attn.in_proj_weight", "ln_1.weight", "mlp.c_fc.bias"])
@@ -269,7 +293,7 @@ def test_a_wrongly_mapped_weight_shows(name: str) -> None:
     a, b = (f"visual.transformer.resblocks.{i}.{name}" for i in (0, 1))
     state[a], state[b] = state[b], state[a]
     from models.clip import CLIP
-    from models.public_configs import open_clip_config
+    from models.public.clip_configs import open_clip_config
 
     ours = CLIP(open_clip_config(values)).eval()
     fit(ours, from_openai(state), "swapped")

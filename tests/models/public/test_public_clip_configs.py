@@ -25,7 +25,7 @@ from models.clip import (
     CLIP_RN101,
     CLIPConfig,
 )
-from models.public_configs import hugging_face_config, open_clip_config
+from models.public.clip_configs import hugging_face_config, open_clip_config
 from models.vit import ViTConfig
 from models.weights import WeightsError
 
