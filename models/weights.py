@@ -208,7 +208,7 @@ def load_words(path: str) -> Tokenizer | WordPiece:
     file = posixpath.join(path, TOKENIZER)
     if formats.is_file(file) and "merges" in json.loads(read_bytes(file)):
         return load_tokenizer(path)
-    return WordPiece.read(path)
+    return WordPiece.from_folder(path)
 
 
 def load_tokenizer(path: str) -> Tokenizer:

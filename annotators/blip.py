@@ -1,0 +1,165 @@
+"""BLIP checkpoints, ours or public ones, as a captioner and as a matcher.
+
+The images of a batch go through the ViT once. Texts are judged in order of their length, so that
+little padding is computed, and all texts of an image look at the same keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from annotators.captions import OK, Judged, Written
+from models.generation import GenerationConfig
+from models.pixels import Fit, decode, normalise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.blip import BLIP
+
+TEXTS_A_PASS = 64
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An encoded image to the bytes of its pixels, uint8 (3, height, width); a `Prepare`."""
+
+    size: tuple[int, int]  # height and width, pixels
+    fit: Fit = "pad"  # how an image of another shape gets into it
+
+    def __call__(self, image: bytes) -> bytes:
+        """Raises what Pillow raises for what it cannot read."""
+        return decode(image, self.size, self.fit).tobytes()
+
+    def tensor(self, images: Sequence[bytes]) -> Tensor:
+        """Normalised float pixels (B, 3, height, width) of prepared images."""
+        import torch
+
+        pixels = np.stack([np.frombuffer(image, np.uint8) for image in images])
+        return normalise(torch.from_numpy(pixels.reshape(-1, 3, *self.size).copy()))
+
+
+@dataclass(frozen=True)
+class Captioning:
+    """How captions are written."""
+
+    generation: GenerationConfig = field(
+        default_factory=lambda: GenerationConfig("nucleus", most=20, top_p=0.9)
+    )  # the paper's nucleus sampling; "beam" is its other mode
+    each: int = 1  # captions an image; equal ones count once
+    prompt: str = ""  # text that every caption begins with
+
+
+class Words(Protocol):
+    """A tokenizer: ours, or WordPiece."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids without start and end."""
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids."""
+
+    def __call__(self, texts: Sequence[str], context_length: int, cut: bool = False) -> Tensor:
+        """Ids (B, L), start and end included."""
+
+
+class Loaded:
+    """A BLIP with its words, on the GPU if there is one."""
+
+    def __init__(self, path: str, fit: Fit) -> None:
+        import torch
+
+        from models.blip import BLIP
+        from models.weights import load, load_words
+
+        model = load(path)
+        if not isinstance(model, BLIP):
+            raise ValueError(f"{path} holds a {type(model).__name__}; legal: a BLIP")
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model: BLIP = model.to(self.device)
+        self.words: Words = load_words(path)
+        self.prepare = Frame(model.config.vision.image_size, fit)
+
+    def states(self, images: Sequence[bytes]) -> Tensor:
+        """Image tokens (B, S, C) of prepared images."""
+        import torch
+
+        with torch.inference_mode():
+            return self.model.image_states(self.prepare.tensor(images).to(self.device))
+
+
+class BLIPCaptioner(Loaded):
+    """A BLIP's image-grounded decoder."""
+
+    def __init__(self, path: str, fit: Fit = "pad", config: Captioning | None = None) -> None:
+        super().__init__(path, fit)
+        self.config = config or Captioning()
+        if self.model.config.part == "matcher":
+            raise ValueError(f"{path} is a matcher; legal: a captioner, or the whole BLIP")
+
+    def captions(self, images: Sequence[bytes], keys: Sequence[str]) -> list[Written]:
+        """`each` captions of every image, drawn by (seed, image id, number)."""
+        config = self.config
+        names = [f"{key}/{number}" for key in keys for number in range(config.each)]
+        prompt = self.words.encode(config.prompt) if config.prompt else None
+        rows = self.model.caption(
+            self.states(images), config.generation, prompt, each=config.each, keys=names
+        )
+        texts = [self.words.decode([*(prompt or ()), *row]).strip() for row in rows]
+        starts = range(0, len(texts), config.each)
+        return [Written(tuple(texts[at : at + config.each])) for at in starts]
+
+
+class BLIPMatcher(Loaded):
+    """A BLIP's image-grounded encoder, and the cosine of its contrastive features."""
+
+    def __init__(self, path: str, fit: Fit = "pad") -> None:
+        super().__init__(path, fit)
+        if self.model.config.part == "captioner":
+            raise ValueError(f"{path} is a captioner; legal: a matcher, or the whole BLIP")
+
+    def judge(self, images: Sequence[bytes], texts: Sequence[Sequence[str]]) -> list[list[Judged]]:
+        """Similarity and matching probability of every text with its image."""
+        out = [[Judged(status="empty_text")] * len(of_image) for of_image in texts]
+        asked = [
+            (self.words.encode(text), image, place)
+            for image, of_image in enumerate(texts)
+            for place, text in enumerate(of_image)
+            if text.strip()
+        ]
+        asked.sort(key=lambda each: len(each[0]))
+        states = self.states(images)
+        for start in range(0, len(asked), TEXTS_A_PASS):
+            part = asked[start : start + TEXTS_A_PASS]
+            found = self._pass(states, [texts[i][p] for _, i, p in part], [i for _, i, _ in part])
+            for (ids, image, place), (similarity, probability) in zip(part, found, strict=True):
+                out[image][place] = Judged(similarity, probability, self._status(ids))
+        return out
+
+    def _status(self, ids: list[int]) -> str:
+        if len(ids) > self.model.config.text.context_length - 2:
+            return "too_long"
+        unknown = getattr(self.words, "unknown", None)
+        return "unknown_script" if set(ids) == {unknown} else OK
+
+    def _pass(
+        self, states_BSC: Tensor, texts: list[str], image_of: list[int]
+    ) -> list[tuple[float, float]]:
+        """(similarity, probability) of texts with the images `image_of`."""
+        import torch
+        from torch.nn import functional as F
+
+        length = self.model.config.text.context_length
+        with torch.inference_mode():
+            tokens_NL = self.words(texts, length, cut=True).to(self.device)
+            used, where_N = torch.tensor(image_of, device=self.device).unique(return_inverse=True)
+            used_BSC = states_BSC[used]
+            fits_N = self.model.itm_logits(used_BSC, tokens_NL, where_N).softmax(dim=1)[:, 1]
+            image_BE = F.normalize(self.model.encode_image(used_BSC), dim=1)
+            text_NE = F.normalize(self.model.encode_text(tokens_NL), dim=1)
+            cosine_N = (image_BE[where_N] * text_NE).sum(dim=1)
+        return list(zip(cosine_N.tolist(), fits_N.tolist(), strict=True))
