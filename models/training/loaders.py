@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -46,6 +47,17 @@ class Share:
     rank: int = 0
     ranks: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # where it is made
+
+
+class Batches(Protocol):
+    """What a run takes its batches from."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether making a batch is work worth doing ahead."""
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """The batch of a step."""
 
 
 class Loader:
@@ -93,6 +105,11 @@ class Loader:
         else:
             self.rows = Streamed(groups, self._decode, config.window)
 
+    @property
+    def streamed(self) -> bool:
+        """Whether images are decoded while the network works."""
+        return isinstance(self.rows, Streamed)
+
     def _decode(self, images: Sequence[bytes]) -> NDArray[np.uint8]:
         return decode_many(images, self.frame, self.config.fit, self.alpha, self.pool)
 
@@ -122,7 +139,7 @@ class Loader:
         return {**out, "tokens": self.tokenizer(texts, self.context_length, cut=True).to(device)}
 
 
-def batches(loader: Loader, first: int, last: int, ahead: int) -> Iterator[dict[str, Tensor]]:
+def batches(loader: Batches, first: int, last: int, ahead: int) -> Iterator[dict[str, Tensor]]:
     """Batches of steps [first, last); a thread makes `ahead` of them while the network works."""
     if not ahead:
         for step in range(first, last):

@@ -22,15 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig
+from models.gpt import GPTConfig
 from models.tokenizer import Tokenizer
 from models.training import checkpoints
 from models.training.accumulate import backward
 from models.training.curve import Curve, Line
-from models.training.loaders import Loader, LoaderConfig, Share, batches
+from models.training.loaders import Batches, Loader, LoaderConfig, Share, batches
 from models.training.objectives import rank_mean, world
 from models.training.optimizer import OptimizerConfig, build_optimizer, rate_factor
-from models.training.rows import Streamed
+from models.training.texts import TextLoader, TextLoaderConfig, texts_hash
 from models.weights import ModelConfig, build, describe
 from pipelines.datasets import hash_json, open_dataset
 
@@ -62,7 +64,7 @@ def derive_seed(seed: int, *parts: object) -> int:
 def make_plan(
     data_hash: str,
     model: ModelConfig,
-    loading: LoaderConfig,
+    loading: LoaderConfig | TextLoaderConfig,
     config: TrainConfig,
     tokenizer: Tokenizer | None,
 ) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def make_plan(
     for key in LEAVES_WEIGHTS_ALONE:
         del training[key]
     loaded = dataclasses.asdict(loading)
-    del loaded["threads"]
+    loaded.pop("threads", None)
     plan = {"data": data_hash, "model": describe(model), "loading": loaded, "training": training}
     if tokenizer is not None:
         plan["tokenizer"] = hash_json(tokenizer.to_json())
@@ -104,14 +106,56 @@ def _autocast(
 
 
 def _check(model: ModelConfig, tokenizer: Tokenizer | None) -> None:
-    if not isinstance(model, CLIPConfig):
+    if isinstance(model, CLIPConfig):
+        name, key, size = "a CLIP", "text.vocab_size", model.text.vocab_size
+    elif isinstance(model, GPTConfig):
+        name, key, size = "a GPT", "vocab_size", model.vocab_size
+    else:
         return
     if tokenizer is None:
-        raise ValueError("a CLIP needs a tokenizer, got None")
-    if tokenizer.vocab_size != model.text.vocab_size:
-        raise ValueError(
-            f"text.vocab_size={model.text.vocab_size}, the tokenizer has {tokenizer.vocab_size} ids"
+        raise ValueError(f"{name} needs a tokenizer, got None")
+    if tokenizer.vocab_size != size:
+        raise ValueError(f"{key}={size}, the tokenizer has {tokenizer.vocab_size} ids")
+
+
+def make_loader(
+    model: ModelConfig,
+    data: str,
+    config: TrainConfig,
+    loading: LoaderConfig | TextLoaderConfig,
+    tokenizer: Tokenizer | None,
+    share: Share,
+) -> Batches:
+    """Batches of texts for a GPT, of images for all others. Raises TypeError for a `loading` of the
+    other kind, or a model that neither is made for.
+    """
+    wanted = TextLoaderConfig if isinstance(model, GPTConfig) else LoaderConfig
+    if not isinstance(loading, wanted):
+        raise TypeError(f"loading is {type(loading).__name__}, should be {wanted.__name__}")
+    if isinstance(model, GPTConfig):
+        assert isinstance(loading, TextLoaderConfig) and tokenizer is not None
+        return TextLoader(
+            data,
+            context_length=model.context_length,
+            batch_size=config.batch_size,
+            config=loading,
+            seed=config.seed,
+            tokenizer=tokenizer,
+            share=share,
         )
+    assert isinstance(loading, LoaderConfig)
+    if not isinstance(model, CLIPConfig | ClassifierConfig):
+        raise TypeError(f"{type(model).__name__} is trained on batches of neither kind")
+    return Loader(
+        open_dataset(data),
+        image_size=model.vision.image_size,
+        batch_size=config.batch_size,
+        config=loading,
+        seed=config.seed,
+        tokenizer=tokenizer,
+        context_length=model.text.context_length if isinstance(model, CLIPConfig) else 0,
+        share=share,
+    )
 
 
 def train(
@@ -120,7 +164,7 @@ def train(
     data: str,
     *,
     config: TrainConfig,
-    loading: LoaderConfig,
+    loading: LoaderConfig | TextLoaderConfig,
     tokenizer: Tokenizer | None = None,
     device: torch.device | None = None,
     report: Callable[[Line], None] | None = None,
@@ -130,29 +174,22 @@ def train(
     Args:
         folder: of the run, on a disk that all ranks see; a finished run of the same plan is left as
             it is, an unfinished one is resumed, one of another plan raises RunError.
-        data: a `samples` dataset for a CLIP, a `labelled` one for a classifier.
+        data: a `samples` dataset for a CLIP, a `labelled` one for a classifier; for a GPT the files
+            of texts, a path with wildcards.
         report: called on rank 0 with each line of the curve.
 
     Raises FloatingPointError where the loss is no longer finite.
     """
     _check(model_config, tokenizer)
-    dataset = open_dataset(data)
-    plan = make_plan(dataset.manifest.content_hash, model_config, loading, config, tokenizer)
+    texts = isinstance(model_config, GPTConfig)
+    data_hash = texts_hash(data) if texts else open_dataset(data).manifest.content_hash
+    plan = make_plan(data_hash, model_config, loading, config, tokenizer)
     if checkpoints.finished(folder, plan):
         return folder
     rank, ranks = world()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    context_length = model_config.text.context_length if isinstance(model_config, CLIPConfig) else 0
-    loader = Loader(
-        dataset,
-        image_size=model_config.vision.image_size,
-        batch_size=config.batch_size,
-        config=loading,
-        seed=config.seed,
-        tokenizer=tokenizer,
-        context_length=context_length,
-        share=Share(rank, ranks, device),
-    )
+    share = Share(rank, ranks, device)
+    loader = make_loader(model_config, data, config, loading, tokenizer, share)
     with deterministic():
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build(model_config).to(device).train()
@@ -169,7 +206,7 @@ class Run:
     folder: str
     plan: dict[str, Any]
     model: nn.Module
-    loader: Loader
+    loader: Batches
     config: TrainConfig
     device: torch.device
     report: Callable[[Line], None] | None
@@ -180,7 +217,7 @@ class Run:
         optimizer = build_optimizer(self.model, config.optimizer)
         first = checkpoints.resume(self.folder, self.plan, self.model, optimizer)
         wrapped = DistributedDataParallel(self.model) if ranks > 1 else self.model
-        ahead = 2 if self.device.type == "cuda" or isinstance(self.loader.rows, Streamed) else 0
+        ahead = 2 if self.device.type == "cuda" or self.loader.streamed else 0
         with contextlib.ExitStack() as stack:
             curve = None
             if rank == 0:

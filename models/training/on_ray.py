@@ -23,6 +23,7 @@ from models.tokenizer import Tokenizer
 from models.training.curve import Line, read_curve
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, train
+from models.training.texts import TextLoaderConfig
 from models.weights import ModelConfig
 from pipelines.datasets import filesystem
 
@@ -74,7 +75,7 @@ def train_on_ray(
     data: str,
     *,
     config: TrainConfig,
-    loading: LoaderConfig,
+    loading: LoaderConfig | TextLoaderConfig,
     tokenizer: Tokenizer | None = None,
     workers: Workers | None = None,
     report: Callable[[Line], None] | None = None,
