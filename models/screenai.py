@@ -10,12 +10,12 @@ No weights or code were released. The named sizes have the dimensions that the p
 leaves open is taken from the models it starts from (tables of 4096 rows as pix2struct's; UL2-3B as
 T5 1.1 XL with its 32,128 ids). Parameters here and there:
 
-    SCREENAI_670M   ViT-B/16 92M + mT5-base 582M  = 675M    paper  92M +  583M =  675M
-    SCREENAI_2B     ViT-H/14 641M + mT5-large 1.23B = 1.87B    paper 653M + 1.23B = 1.88B
-    SCREENAI_5B     ViT-G/14 1.86B + UL2-3B 2.85B = 4.71B    paper 1.69B + 2.93B = 4.62B
+    SCREENAI_670M   ViT-B/16   92M + mT5-base   582M =  675M    paper   92M +  583M =  675M
+    SCREENAI_2B     ViT-H/14  641M + mT5-large 1.23B = 1.87B    paper  653M + 1.23B = 1.88B
+    SCREENAI_5B     ViT-G/14 1.86B + UL2-3B    2.85B = 4.71B    paper 1.69B + 2.93B = 4.62B
 
-(ViT-G/14 is that of Zhai et al. 2022; the paper's count for it is smaller than any published
-G/14.) `SCREENAI_SMALL` is for two CPU cores.
+The paper's count of ViT-G/14 is below that of the ViT of this name (Zhai et al. 2022, 1.84B), whose
+dimensions are here. `SCREENAI_SMALL`, 9.3M, is for two CPU cores.
 
 With the block options of T5 the encoder is pix2struct's own, and loads its weights.
 
