@@ -60,8 +60,8 @@ def _frame(image: Any, size: tuple[int, int], fit: Fit, background: tuple[int, i
         return image.resize((width, height), Image.Resampling.BICUBIC)
     if fit == "crop":
         scale = max(columns, rows)
-        left = (image.width - width / scale) / 2
-        top = (image.height - height / scale) / 2
+        left = max(0.0, (image.width - width / scale) / 2)  # rounding may leave -1e-14
+        top = max(0.0, (image.height - height / scale) / 2)
         box = (left, top, image.width - left, image.height - top)
         return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
     scale = min(columns, rows)

@@ -35,6 +35,15 @@ def test_crop_is_clips_preprocessing(size: tuple[int, int]) -> None:
     assert np.abs(decode(encoded(image), (32, 32)).astype(int) - wanted).max() <= 3
 
 
+@pytest.mark.parametrize("frame", [(32, 32), (64, 64), (48, 80)])
+def test_crop_takes_images_of_any_side(frame: tuple[int, int]) -> None:
+    """Of some, such as 49 pixels into 32, half the rest of the division is -1e-14 and not 0."""
+    for side in range(1, 260):
+        assert decode(encoded(picture(side, 7)), frame).shape == (3, *frame)
+        assert decode(encoded(picture(7, side)), frame).shape == (3, *frame)
+        assert decode(encoded(picture(side, side)), frame).shape == (3, *frame)
+
+
 def test_stretch_fills_the_frame_with_the_whole_image() -> None:
     image = picture(90, 60)
     whole = v2.Resize((32, 48), v2.InterpolationMode.BICUBIC)
