@@ -28,6 +28,7 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "TrainClipConfig",
         "a samples dataset to a CLIP checkpoint",
     ),
+    "train-gpt": ("workflows.train_gpt", "TrainGPTConfig", "texts to a GPT checkpoint"),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
     "verify": ("workflows.inspect", "Verify", "datasets against their manifests, shard by shard"),
@@ -37,6 +38,7 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "Export",
         "samples to WebDataset tars or a Hugging Face folder",
     ),
+    "figures": ("workflows.inspect", "Figures", "what a checkpoint's ViT has learnt, drawn"),
 }
 """Name on the command line: module, its config dataclass with a `run` method, one line of help."""
 
