@@ -12,8 +12,8 @@ attention runs without a mask over R keys instead of I R; queries and answers ar
 real tokens alone. The masked form is kept as the plain reference, `GatedLayer.masked`. On one CPU
 core (width 512, 8 heads, 64 vectors an image, 2 rows of 512 tokens, forward and backward) the two
 take the same time with up to 5 images, 0.8 to 1.25 times, and with 32 images the masked form takes
-1.9 to 2.2 times as long. In generation an image's keys and values are held: a step of 4 rows takes 0.7
-ms with 1 image and 1.4 ms with 32, against 6 and 138 where they are worked out anew.
+1.9 to 2.2 times as long. In generation an image's keys and values are held: a step of 4 rows takes
+0.7 ms with 1 image and 1.4 ms with 32, against 6 and 138 where they are worked out anew.
 
 Shapes: B batch, L tokens, M those that look at an image, I images of a row, R vectors of an image,
 C their width, D width of a token, H heads, K width of a head, G segments, P most tokens of a

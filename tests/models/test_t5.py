@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -241,6 +242,15 @@ def test_bfloat16_is_near() -> None:
     torch.testing.assert_close(mixed, exact, atol=0.1, rtol=0.05)
     half = ours.to(torch.bfloat16)(batch)["loss"]
     torch.testing.assert_close(half, exact, atol=0.1, rtol=0.05)
+
+
+def test_dropout_is_for_training_alone() -> None:
+    torch.manual_seed(9)
+    model = T5(replace(drawn(0, "mt5"), dropout=0.5))
+    batch = {"tokens": torch.randint(2, 20, (2, 6)), "labels": torch.randint(1, 20, (2, 4))}
+    assert float((model(batch)["loss"] - model(batch)["loss"]).detach().abs()) > 1e-3
+    model.eval()
+    assert torch.equal(model(batch)["loss"], model(batch)["loss"])
 
 
 def test_the_first_logits_are_of_size_one() -> None:
