@@ -46,8 +46,7 @@ def test_patches_are_those_of_transformers(shape: tuple[int, int], side: int, bu
         count = len(places)
         assert torch.equal(places, wanted[:count, :2].long())
         assert float(wanted[count:].abs().sum()) == 0.0
-        tolerance = 1e-4 if whiten else 1e-4 * 255
-        torch.testing.assert_close(found, wanted[:count, 2:], atol=tolerance, rtol=0)
+        torch.testing.assert_close(found, wanted[:count, 2:], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
