@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from models.blip import BLIPConfig
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig
+from models.med import with_words
 from models.tokenizer import Tokenizer
 from models.training.curve import Line
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
 from models.training.on_ray import Workers, train_on_ray
-from models.weights import content_hash
+from models.weights import content_hash, load_tokenizer
 from pipelines.datasets import Dataset
 from pipelines.engines import ray_session
 from workflows.console import Update
 from workflows.job import Job
+
+Model = CLIPConfig | BLIPConfig | ClassifierConfig
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,20 @@ class Schedule:
 def train_model(
     job: Job,
     folder: str,
-    model: CLIPConfig | ClassifierConfig,
+    model: Model,
     data: Dataset,
     schedule: Schedule,
+    start: Dataset | None = None,
 ) -> Dataset:
     """The checkpoint in the job's `folder` of `model` trained on `data`.
 
-    A CLIP takes `samples` and learns its vocabulary from their texts, at most as large as its
-    config says; a classifier takes `labelled` images. A killed run goes on from its latest
-    checkpoint.
+    A CLIP or a BLIP takes `samples` and learns its vocabulary from their texts, at most as large as
+    its config says, or has that of the checkpoint `start` that it goes on from; a classifier takes
+    `labelled` images. A killed run goes on from its latest checkpoint.
     """
 
     def write(path: str, update: Update) -> Mapping[str, int]:
-        network, tokenizer = _with_vocabulary(model, data)
+        network, tokenizer = _with_vocabulary(model, data, start)
         with ray_session(job.engines):
             train_on_ray(
                 path,
@@ -55,6 +60,7 @@ def train_model(
                 config=schedule.train,
                 loading=schedule.loading,
                 tokenizer=tokenizer,
+                start=start.path if start is not None else "",
                 workers=schedule.workers,
                 report=lambda line: update(int(line["step"]), schedule.train.steps, _note(line)),
             )
@@ -67,17 +73,23 @@ def train_model(
         folder=folder,
         config={"model": model, "loading": schedule.loading, "train": schedule.train},
         seed=schedule.train.seed,
-        parents=[data],
+        parents=[data, *([start] if start is not None else [])],
         content_hash=content_hash,
     )
 
 
 def _with_vocabulary(
-    model: CLIPConfig | ClassifierConfig, data: Dataset
-) -> tuple[CLIPConfig | ClassifierConfig, Tokenizer | None]:
-    if not isinstance(model, CLIPConfig):
+    model: Model, data: Dataset, start: Dataset | None
+) -> tuple[Model, Tokenizer | None]:
+    if isinstance(model, ClassifierConfig):
         return model, None
-    tokenizer = Tokenizer.learn(texts(data), model.text.vocab_size)
+    added = 2 if isinstance(model, BLIPConfig) else 0  # the words that begin BLIP's readings
+    if start is not None:
+        tokenizer = load_tokenizer(start.path)
+    else:
+        tokenizer = Tokenizer.learn(texts(data), model.text.vocab_size - added)
+    if isinstance(model, BLIPConfig):
+        return replace(model, text=with_words(model.text, tokenizer.vocab_size)), tokenizer
     return replace(model, text=replace(model.text, vocab_size=tokenizer.vocab_size)), tokenizer
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from models.blip import BLIPConfig
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig
 from models.gpt import GPTConfig
@@ -32,8 +33,9 @@ from models.training.curve import Curve, Line
 from models.training.loaders import Batches, Loader, LoaderConfig, Share, batches
 from models.training.objectives import rank_mean, world
 from models.training.optimizer import OptimizerConfig, build_optimizer, rate_factor
+from models.training.starting import starting_tensors
 from models.training.texts import TextLoader, TextLoaderConfig, texts_hash
-from models.weights import ModelConfig, build, describe
+from models.weights import ModelConfig, build, content_hash, describe, fit
 from pipelines.datasets import hash_json, open_dataset
 
 
@@ -67,8 +69,9 @@ def make_plan(
     loading: LoaderConfig | TextLoaderConfig,
     config: TrainConfig,
     tokenizer: Tokenizer | None,
+    start: str = "",
 ) -> dict[str, Any]:
-    """All that decides the weights, as JSON values."""
+    """All that decides the weights, as JSON values; `start` is the hash of the first ones."""
     training = dataclasses.asdict(config)
     for key in LEAVES_WEIGHTS_ALONE:
         del training[key]
@@ -77,6 +80,8 @@ def make_plan(
     plan = {"data": data_hash, "model": describe(model), "loading": loaded, "training": training}
     if tokenizer is not None:
         plan["tokenizer"] = hash_json(tokenizer.to_json())
+    if start:
+        plan["start"] = start
     result: dict[str, Any] = json.loads(json.dumps(plan))
     return result
 
@@ -108,6 +113,8 @@ def _autocast(
 def _check(model: ModelConfig, tokenizer: Tokenizer | None) -> None:
     if isinstance(model, CLIPConfig):
         name, key, size = "a CLIP", "text.vocab_size", model.text.vocab_size
+    elif isinstance(model, BLIPConfig):  # it adds the two words that begin its readings
+        name, key, size = "a BLIP", "text.vocab_size - 2", model.text.vocab_size - 2
     elif isinstance(model, GPTConfig):
         name, key, size = "a GPT", "vocab_size", model.vocab_size
     else:
@@ -144,7 +151,7 @@ def make_loader(
             share=share,
         )
     assert isinstance(loading, LoaderConfig)
-    if not isinstance(model, CLIPConfig | ClassifierConfig):
+    if not isinstance(model, CLIPConfig | BLIPConfig | ClassifierConfig):
         raise TypeError(f"{type(model).__name__} is trained on batches of neither kind")
     return Loader(
         open_dataset(data),
@@ -153,7 +160,7 @@ def make_loader(
         config=loading,
         seed=config.seed,
         tokenizer=tokenizer,
-        context_length=model.text.context_length if isinstance(model, CLIPConfig) else 0,
+        context_length=0 if isinstance(model, ClassifierConfig) else model.text.context_length,
         share=share,
     )
 
@@ -166,6 +173,7 @@ def train(
     config: TrainConfig,
     loading: LoaderConfig | TextLoaderConfig,
     tokenizer: Tokenizer | None = None,
+    start: str = "",
     device: torch.device | None = None,
     report: Callable[[Line], None] | None = None,
 ) -> str:
@@ -176,6 +184,8 @@ def train(
             it is, an unfinished one is resumed, one of another plan raises RunError.
         data: a `samples` dataset for a CLIP, a `labelled` one for a classifier; for a GPT the files
             of texts, a path with wildcards.
+        start: a checkpoint to go on from, of the same model, or of the whole that this is a half
+            of; empty draws the weights.
         report: called on rank 0 with each line of the curve.
 
     Raises FloatingPointError where the loss is no longer finite.
@@ -183,7 +193,8 @@ def train(
     _check(model_config, tokenizer)
     texts = isinstance(model_config, GPTConfig)
     data_hash = texts_hash(data) if texts else open_dataset(data).manifest.content_hash
-    plan = make_plan(data_hash, model_config, loading, config, tokenizer)
+    before = content_hash(start) if start else ""
+    plan = make_plan(data_hash, model_config, loading, config, tokenizer, before)
     if checkpoints.finished(folder, plan):
         return folder
     rank, ranks = world()
@@ -192,7 +203,10 @@ def train(
     loader = make_loader(model_config, data, config, loading, tokenizer, share)
     with deterministic():
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build(model_config).to(device).train()
+        model = build(model_config)
+        if start:
+            fit(model, starting_tensors(model_config, start), start)
+        model = model.to(device).train()
         Run(folder, plan, model, loader, config, device, report).to_the_end()
         if rank == 0:
             checkpoints.finish(folder, plan, model, tokenizer)

@@ -77,6 +77,7 @@ def train_on_ray(
     config: TrainConfig,
     loading: LoaderConfig | TextLoaderConfig,
     tokenizer: Tokenizer | None = None,
+    start: str = "",
     workers: Workers | None = None,
     report: Callable[[Line], None] | None = None,
 ) -> str:
@@ -99,6 +100,7 @@ def train_on_ray(
         "config": config,
         "loading": loading,
         "tokenizer": tokenizer,
+        "start": _absolute(start) if start else "",
     }
     trainer = TorchTrainer(
         _worker,
