@@ -1,4 +1,4 @@
-"""Looking at datasets: show, verify, trace, export."""
+"""Looking at datasets and checkpoints: show, verify, trace, export, figures."""
 
 from __future__ import annotations
 
@@ -154,3 +154,28 @@ class Export:
             print(f"{self.out}: {count:,} pairs")
         else:
             print(f"{self.out}: {export.to_huggingface(samples, self.out):,} images")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Draw what a checkpoint's ViT has learnt: how far its heads look, which positions are alike,
+    what its patches are projected on.
+    """
+
+    checkpoint: Path
+    """Folder of a model with a ViT inside."""
+    images: str
+    """Folder of a dataset with images."""
+    out: str
+    """Folder to write figures.html and figures.json into."""
+    most: int = 128
+    """Images to average over."""
+
+    def run(self) -> None:
+        """Draw them and say where."""
+        from evaluators import vit_figures
+        from models import weights
+
+        images = vit_figures.first_images(datasets.open_dataset(self.images), self.most)
+        found = vit_figures.measure(vit_figures.vit_of(weights.load(self.checkpoint)), images)
+        print(vit_figures.write_figures(found, self.out, f"The ViT of {self.checkpoint}"))
