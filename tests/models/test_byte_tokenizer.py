@@ -185,6 +185,29 @@ def plainly(word: tuple[int, ...], rank: dict[Pair, int], made: dict[Pair, int])
         ids[i : i + 2] = [made[ids[i], ids[i + 1]]]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_spelling_has_one_id_whatever_merges_lead_to_it(seed: int) -> None:
+    """Random tables of merges, in which spellings come up again, as `tokenizers` applies them."""
+    rng = random.Random(seed)
+    written = {name: index for index, name in enumerate(bpe.CHARACTERS)}
+    rows: dict[tuple[str, str], None] = {}
+    known = ["a", "b", "c"]
+    while len(rows) < 60:
+        pair = (rng.choice(known), rng.choice(known))
+        if len(pair[0] + pair[1]) < 7 and pair not in rows:
+            rows[pair] = None
+            written.setdefault(pair[0] + pair[1], len(written))
+            known.append(pair[0] + pair[1])
+    assert len(written) < 256 + len(rows)
+    other = tokenizers.Tokenizer(models.BPE(written, list(rows)))
+    other.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    ours = ByteTokenizer([(written[left], written[right]) for left, right in rows])
+    assert ours.vocab_size == len(written) + 1
+    for length in (5, 30, 63, 64, 90):
+        text = "".join(rng.choice("abc") for _ in range(length))
+        assert ours.encode(text) == other.encode(text).ids
+
+
 @pytest.mark.parametrize("specials", [[], ["<s>", "<pad>", "</s>"]])
 @pytest.mark.parametrize("form", ["merges", "json", "old json"])
 def test_published_files_are_read(tmp_path: Path, specials: list[str], form: str) -> None:
