@@ -1,7 +1,7 @@
 """The demo's clean pairs: pictures with a caption that somebody wrote of what they show.
 
 Picture stamps with their English sentences, and emoji in both served hands with their names, one
-caption a picture. A tenth, decided by hash(seed, picture), is held out for scoring.
+caption a picture.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.records import SAMPLES, record_id, uniform
+from pipelines.records import SAMPLES, record_id
 from pipelines.web.images import ImageConfig, Picture, process
 from workflows.demo_web.galleries import drawing_paths
 from workflows.demo_web.picture_sites import stamp_path
 from workflows.demo_web.testsets import png
 from workflows.demo_web.web import DemoWeb, DemoWebConfig, url_of
-
-HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,6 @@ def clean_pairs(web: DemoWeb, config: DemoWebConfig) -> Iterator[CleanPair]:
             if site in concept.drawings and not (site == "twitter" and concept.key in web.held):
                 url = posixpath.join(url_of(site, config), inner.lstrip("/"))
                 yield CleanPair(url, concept.drawings[site], concept.name)
-
-
-def held_out(pair: CleanPair, seed: int) -> bool:
-    """Whether the pair is for scoring only."""
-    return uniform(seed, "clean", pair.url) < HELD_OUT
 
 
 def clean_table(pairs: Iterator[CleanPair], config: ImageConfig, size: int) -> pa.Table:
