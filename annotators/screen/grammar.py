@@ -18,6 +18,7 @@ characters is written as Google's released set has it, so that a model may learn
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from annotators.screen.schema import Box, Element, Schema
 
@@ -26,18 +27,24 @@ _UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
 _SPECIAL = re.compile(r"[\\(),\n\r]")
 _ESCAPED = re.compile(r"\\[\\(),nr]")
 _SEGMENT = re.compile(r"(?:[^\\(),\n\r]|\\[\\(),nr])*")
+_CLOSED = re.compile(r"\)+")
 _NUMBER = r"(0|[1-9][0-9]{0,2})"
 _ELEMENT = re.compile(rf"([A-Z_]+)(?: (.+))? {_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER}", re.DOTALL)
 
 
 def render(schema: Schema) -> str:
     """`schema` as text; "" for an empty one."""
+    return assemble(schema, lambda text: _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text))
+
+
+def assemble(schema: Schema, written: Callable[[str], str]) -> str:
+    """Classes, texts as `written` makes them, boxes and what stands between the elements."""
     parts: list[str] = []
     depth = -1
     for element in schema:
         parts.append(_joint(depth, element.depth))
-        text = _SPECIAL.sub(lambda found: _ESCAPES[found[0]], element.text)
-        parts.append(" ".join([element.kind, *([text] if text else []), *map(str, element.box)]))
+        text = [written(element.text)] if element.text else []
+        parts.append(" ".join([element.kind, *text, *map(str, element.box)]))
         depth = element.depth
     return "".join(parts) + ")" * max(depth, 0)
 
@@ -56,20 +63,21 @@ def parse(text: str) -> Schema:
     """
     elements: list[Element] = []
     at = depth = 0
-    while at < len(text) or elements:
+    while text:
         element, end = _element(text, at, depth)
         elements.append(element)
         if text.startswith("(", end):
             at, depth = end + 1, depth + 1
             continue
-        at = len(text) - len(text[end:].lstrip(")"))
+        closed = _CLOSED.match(text, end)
+        at = closed.end() if closed else end
         depth -= at - end
         if at == len(text) and depth == 0:
             break
-        if depth < 0 or not text.startswith(", ", at):
-            raise _wrong(
-                text, at, "a comma, a space and an element" if depth >= 0 else "one ) less"
-            )
+        if depth < 0:
+            raise _wrong(text, end, f"legal: {-depth} ) fewer")
+        if not text.startswith(", ", at):
+            raise _wrong(text, at, f"legal: a comma and a space, or {depth} ) and the end")
         at += 2
     return Schema(tuple(elements))
 
@@ -83,10 +91,10 @@ def _element(text: str, at: int, depth: int) -> tuple[Element, int]:
     if opens and inside.endswith(" "):
         inside = inside[:-1]
     elif opens:
-        raise _wrong(text, end, "a space before (")
+        raise _wrong(text, end, "legal: a space before (")
     found = _ELEMENT.fullmatch(inside)
     if found is None:
-        raise _wrong(text, at, "CLASS text x0 x1 y0 y1")
+        raise _wrong(text, at, "legal: CLASS text x0 x1 y0 y1")
     says = _ESCAPED.sub(lambda escape: _UNESCAPES[escape[0]], found[2] or "")
     box = Box(*(int(number) for number in found.groups()[2:]))
     try:
@@ -95,5 +103,5 @@ def _element(text: str, at: int, depth: int) -> tuple[Element, int]:
         raise _wrong(text, at, str(error)) from None
 
 
-def _wrong(text: str, at: int, legal: str) -> ValueError:
-    return ValueError(f"no schema: {text[at : at + 40]!r} at character {at}; legal: {legal}")
+def _wrong(text: str, at: int, why: str) -> ValueError:
+    return ValueError(f"no schema at character {at}, {text[at : at + 40]!r}: {why}")
