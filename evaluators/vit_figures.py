@@ -144,8 +144,8 @@ def _figures(figures: VitFigures) -> Iterator[tuple[str, str, str]]:
     yield (
         "How far each head looks",
         vit_charts.distance_chart(figures.distance, figures.uniform),
-        "Mean distance between a patch and what it attends to, weighted by the attention; a dot a "
-        "head, the line through the means of the layers. The class token is left out.",
+        "Mean distance between a patch and what it attends to, weighted by the attention, over "
+        "all patches and images. The class token is left out.",
     )
     if figures.similarity is not None:
         yield (

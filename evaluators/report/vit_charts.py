@@ -15,7 +15,9 @@ import io
 import numpy as np
 import numpy.typing as npt
 
+from evaluators.report.charts import legend
 from evaluators.report.svg import Axis, frame, line, linear, path, text, x_range, y_range
+from evaluators.report.wording import MINUS
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -27,7 +29,7 @@ RESOLUTION = 1260  # of the picture itself, about
 
 def distance_chart(distance_LH: Floats, uniform: float) -> str:
     """A dot a head, by layer; a line through the layers' means; a rule where looking at all patches
-    alike would be.
+    alike would be; and what these mean.
     """
     depth, heads = distance_LH.shape
     step = max(1, -(-depth // 12))
@@ -37,7 +39,6 @@ def distance_chart(distance_LH: Floats, uniform: float) -> str:
     y = linear("mean attention distance, pixels", [0, 1.06 * top], *y_range(), zero=True)
     level = y.place(uniform)
     marks = [line(x.start, level, x.end, level, "rule")]
-    marks.append(text(x.end, level - 6, "all patches alike", anchor="end"))
     means = distance_LH.mean(axis=1)
     marks.append(path([(x.place(n + 1), y.place(m)) for n, m in enumerate(means)], "curve two"))
     for layer in range(depth):
@@ -51,7 +52,8 @@ def distance_chart(distance_LH: Floats, uniform: float) -> str:
         f"{means[0]:.1f} pixels on average in the first, {means[-1]:.1f} in the last; "
         f"{uniform:.1f} if all patches were looked at alike."
     )
-    return frame(x, y, marks, alt)
+    key = {"one": "a head", "two": "mean of the layer", "rule": "all patches alike"}
+    return frame(x, y, marks, alt) + legend(key)
 
 
 def similarity_chart(similarity_NN: Floats, grid: tuple[int, int]) -> str:
@@ -126,10 +128,10 @@ def _picture(pixels: Pixels, alt: str, bar: bool = False) -> str:
     if bar:
         key = coloured(np.linspace(1, -1, 101, dtype=np.float32)[:, None])
         parts.append(_image(png_uri(key), wide + 10, 0, 10, high))
-        for value in (1, 0, -1):
+        for value, label in ((1, "1"), (0, "0"), (-1, MINUS + "1")):
             at = (1 - value) / 2 * high
-            parts.append(text(wide + 24, min(max(at + 4, 10), high - 1), str(value), "tick"))
-    whole = wide + (46 if bar else 0)
+            parts.append(text(wide + 24, min(max(at + 4, 10), high - 1), label, "tick"))
+    whole = SIDE + (46 if bar else 0)  # however narrow the picture: a wide page must not stretch it
     return (
         f'<svg class="chart" viewBox="0 0 {whole:.1f} {high:.1f}" role="img" '
         f'aria-label="{alt}">{"".join(parts)}</svg>'
