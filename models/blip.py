@@ -35,11 +35,10 @@ from torch import Tensor, nn
 from models.blip_towers import Batch, Momentum, Towers, unit
 from models.generation import GenerationConfig, generate
 from models.layers.cache import Cache, join
-from models.med import MEDConfig, WordHead, begin, trim, with_words
+from models.med import MEDConfig, WordHead, begin, dictated, trim, with_words
 from models.training.matching import (
-    IGNORED,
-    hard_negatives,
-    own_columns,
+    draw_negatives,
+    matching,
     soft_contrastive,
     word_losses,
     word_mean,
@@ -169,7 +168,7 @@ class BLIP(Towers):
         if self.config.part != "captioner":
             parts["contrast"], to_text_BA, to_image_BA = self._contrast(states_BSC, batch)
             pairs = self._pairs(states_BSC, cache, batch["tokens"], to_text_BA, to_image_BA)
-            parts["matching"] = self._matching(*pairs)
+            parts["matching"] = matching(self._match(*pairs))
         if self.config.part != "matcher":
             parts["words"] = word_mean(self._words(cache, batch["tokens"]))
         logged = {name: part.detach() for name, part in parts.items()}
@@ -177,10 +176,8 @@ class BLIP(Towers):
 
     def _contrast(self, states_BSC: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The contrastive loss, and the logits (B, A) of images to texts and of texts to images."""
-        image_BE, text_BE = (
-            unit(self.encode_image(states_BSC)),
-            unit(self.encode_text(batch["tokens"])),
-        )
+        image_BE = unit(self.encode_image(states_BSC))
+        text_BE = unit(self.encode_text(batch["tokens"]))
         if self.momentum is None:
             scale = 1.0 / self.temperature
             loss = contrastive(image_BE, text_BE, scale)["loss"]
@@ -189,13 +186,10 @@ class BLIP(Towers):
                 return loss, to_text_BA, scale * text_BE @ gather_rows(image_BE).T
         image_copy_BE, text_copy_BE, image_KE, text_KE = self.momentum(batch)
         alpha = self.config.alpha * (self.momentum.steps / max(1, self.config.ramp)).clamp(max=1.0)
-        temperature, A = self.temperature, world()[1] * len(image_BE)
-        text_loss, to_text_BK = soft_contrastive(
-            image_BE, text_KE, image_copy_BE, temperature, alpha
-        )
-        image_loss, to_image_BK = soft_contrastive(
-            text_BE, image_KE, text_copy_BE, temperature, alpha
-        )
+        sharing = self.temperature, alpha
+        text_loss, to_text_BK = soft_contrastive(image_BE, text_KE, image_copy_BE, *sharing)
+        image_loss, to_image_BK = soft_contrastive(text_BE, image_KE, text_copy_BE, *sharing)
+        A = world()[1] * len(image_BE)
         return (text_loss + image_loss) / 2, to_text_BK[:, :A], to_image_BK[:, :A]
 
     def _pairs(
@@ -209,12 +203,8 @@ class BLIP(Towers):
         """3B images and texts: the B that belong together, each text with a hard negative image,
         each image with a hard negative text.
         """
-        own_B = own_columns(len(tokens_BL), tokens_BL.device)
         gathers = self.config.gather_negatives and world()[1] > 1
-        if not gathers:
-            to_text_BA, to_image_BA = to_text_BA[:, own_B], to_image_BA[:, own_B]
-            own_B = torch.arange(len(tokens_BL), device=tokens_BL.device)
-        image_B, text_B = hard_negatives(to_image_BA, own_B), hard_negatives(to_text_BA, own_B)
+        image_B, text_B = draw_negatives(to_text_BA, to_image_BA, gathers)
         if gathers:
             wrong = self.text_tower.look(gather_rows(states_BSC)[image_B])
             wrong_BL = gather_rows(tokens_BL)[text_B]
@@ -222,20 +212,11 @@ class BLIP(Towers):
             wrong, wrong_BL = cache.sources(image_B), tokens_BL[text_B]
         return join([cache, wrong, cache]), torch.cat([tokens_BL, tokens_BL, wrong_BL])
 
-    def _matching(self, cache: Cache, tokens_NL: Tensor) -> Tensor:
-        """Cross-entropy over all pairs, of which the first third belongs together."""
-        logits_N2 = self._match(cache, tokens_NL)
-        labels_N = torch.zeros(len(tokens_NL), dtype=torch.int64, device=tokens_NL.device)
-        labels_N[: len(tokens_NL) // 3] = 1
-        return nn.functional.cross_entropy(logits_N2.float(), labels_N)
-
     def _words(self, cache: Cache, tokens_BL: Tensor) -> Tensor:
         """Summed loss and number of words of each caption, (B, 2); the prompt is not scored."""
         text, prompt = self.config.text, self.config.prompt
-        tokens_BT, valid_BT = trim(tokens_BL, text.end)
-        labels_BT = tokens_BT.masked_fill(~valid_BT, IGNORED)[:, 1:]
-        begun = torch.tensor([[text.decode, *prompt]], device=tokens_BL.device)
-        read_BT = torch.cat([begun.expand(len(tokens_BL), -1), tokens_BT[:, 1:-1]], dim=1)
+        begun_1P = torch.tensor([[text.decode, *prompt]], device=tokens_BL.device)
+        read_BT, labels_BT = dictated(tokens_BL, text.end, begun_1P.expand(len(tokens_BL), -1))
         states_BTD = self.text_tower(read_BT, cache, causal=True)[:, len(prompt) :]
         return word_losses(self._words_of(states_BTD), labels_BT, self.config.smoothing)
 

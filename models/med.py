@@ -35,6 +35,7 @@ from models.layers import masks
 from models.layers.block import Block, BlockConfig, draw_linear, make_attention, make_norm
 from models.layers.cache import Cache, KeyValues
 from models.layers.positions import Positions1D
+from models.training.matching import IGNORED
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,17 @@ def trim(tokens_BL: Tensor, end: int) -> tuple[Tensor, Tensor]:
 def begin(tokens_BL: Tensor, first: int) -> Tensor:
     """The tokens with `first` in the place of each row's first."""
     return torch.cat([torch.full_like(tokens_BL[:, :1], first), tokens_BL[:, 1:]], dim=1)
+
+
+def dictated(tokens_BL: Tensor, end: int, begun_BP: Tensor) -> tuple[Tensor, Tensor]:
+    """What a decoder reads to write texts, and what it should say after each token of that.
+
+    Returns tokens (B, P + T - 2): `begun_BP`, which takes the place of the texts' first, then the
+    others but the last; and the T - 1 labels of the last T - 1 of these, IGNORED at padding.
+    """
+    tokens_BT, valid_BT = trim(tokens_BL, end)
+    labels_BT = tokens_BT.masked_fill(~valid_BT, IGNORED)[:, 1:]
+    return torch.cat([begun_BP, tokens_BT[:, 1:-1]], dim=1), labels_BT
 
 
 class MEDBlock(Block):

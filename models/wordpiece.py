@@ -40,6 +40,7 @@ class WordPiece:
         fast.add_special_tokens([AddedToken(word, special=True) for word in (DECODE, ENCODE)])
         self.fast = fast
         self.start, self.end, self.pad = self._id(START), self._id(END), self._id(PAD)
+        self.unknown = self._id("[UNK]")
         self.decode_id, self.encode_id = self._id(DECODE), self._id(ENCODE)
 
     def _id(self, word: str) -> int:

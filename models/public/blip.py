@@ -84,11 +84,12 @@ Sections = tuple[tuple[str, str, Layout], ...]
 
 
 def from_sections(tensors: Tensors, sections: Sections) -> Tensors:
-    """Ours of theirs, section by section; names of no section stay as they are."""
+    """Ours of theirs, each name by the first section it begins with; others stay as they are."""
     out: Tensors = {}
     rest = dict(tensors)
     for ours, theirs, layout in sections:
-        part = {n.removeprefix(theirs): rest.pop(n) for n in tensors if n.startswith(theirs)}
+        names = [name for name in rest if name.startswith(theirs)]
+        part = {name.removeprefix(theirs): rest.pop(name) for name in names}
         out |= {ours + name: tensor for name, tensor in layout.from_public(part).items()}
     return rest | out
 
@@ -98,7 +99,8 @@ def to_sections(tensors: Tensors, sections: Sections) -> Tensors:
     out: Tensors = {}
     rest = dict(tensors)
     for ours, theirs, layout in sections:
-        part = {n.removeprefix(ours): rest.pop(n) for n in tensors if n.startswith(ours)}
+        names = [name for name in rest if name.startswith(ours)]
+        part = {name.removeprefix(ours): rest.pop(name) for name in names}
         out |= {theirs + name: tensor for name, tensor in layout.to_public(part).items()}
     return rest | out
 

@@ -60,6 +60,26 @@ def hard_negatives(logits_BK: Tensor, own_B: Tensor, floor: float = 1e-4) -> Ten
     return torch.multinomial(weights_BK.scatter(1, own_B[:, None], 0.0), 1)[:, 0]
 
 
+def draw_negatives(to_text_BA: Tensor, to_image_BA: Tensor, across: bool) -> tuple[Tensor, Tensor]:
+    """A hard negative image for each text and text for each image, (B,) twice, by the logits of
+    this rank's images to all ranks' texts and texts to images.
+
+    Numbers count over all ranks where it is `across` them, else over this rank's examples.
+    """
+    own_B = own_columns(len(to_text_BA), to_text_BA.device)
+    if not across:
+        to_text_BA, to_image_BA = to_text_BA[:, own_B], to_image_BA[:, own_B]
+        own_B = torch.arange(len(own_B), device=own_B.device)
+    return hard_negatives(to_image_BA, own_B), hard_negatives(to_text_BA, own_B)
+
+
+def matching(logits_N2: Tensor) -> Tensor:
+    """Cross-entropy of pairs that do not (0) or do (1) belong together: the first third does."""
+    labels_N = torch.zeros(len(logits_N2), dtype=torch.int64, device=logits_N2.device)
+    labels_N[: len(logits_N2) // 3] = 1
+    return F.cross_entropy(logits_N2.float(), labels_N)
+
+
 def word_losses(logits_BTV: Tensor, labels_BT: Tensor, smoothing: float) -> Tensor:
     """(B, 2): each row's summed cross-entropy, and how many of its labels are not IGNORED.
 
