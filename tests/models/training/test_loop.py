@@ -15,6 +15,8 @@ from torch import distributed as dist
 
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig, TextConfig
+from models.quadrangle import QuadrangleConfig
+from models.resnet import ResNetConfig
 from models.tokenizer import Tokenizer
 from models.training import loop
 from models.training.augment import NONE, AugmentConfig
@@ -23,6 +25,7 @@ from models.training.curve import Line, read_curve
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, derive_seed, train
 from models.training.optimizer import OptimizerConfig
+from models.vision import VisionConfig
 from models.vit import ViTConfig
 from models.weights import load, load_tokenizer, read_tensors
 
@@ -82,6 +85,26 @@ def test_a_killed_run_ends_where_the_other_does(
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
     assert [line["step"] for line in curve(tmp_path / "whole")] == list(range(1, 13))
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [
+        ResNetConfig((32, 32), (1, 1, 1, 1), width=4, head_width=32),
+        QuadrangleConfig((16, 16), 2, 8, (1, 1), (2, 2), window=2, drop_path=0.3),
+    ],
+)
+def test_so_does_one_of_another_encoder(
+    make_data: Maker, tmp_path: Path, vision: VisionConfig
+) -> None:
+    """Batch norms' statistics and skipped examples among what goes on as it was."""
+    data, model = make_data(20), replace(MODEL, vision=vision)
+    run(tmp_path / "whole", data, model=model)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", data, model=model, report=kill_after(5))
+    run(tmp_path / "killed", data, model=model)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
 
 
 def test_a_resumed_run_does_not_start_over(make_data: Maker, tmp_path: Path) -> None:
