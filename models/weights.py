@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from models.blip import BLIP, BLIPConfig
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIPConfig
+from models.dalle2 import DALLE2, DALLE2Config
 from models.gpt import GPT, GPTConfig
 from models.pic2word import Pic2Word, Pic2WordConfig
 from models.screenai import ScreenAI, ScreenAIConfig
@@ -38,6 +39,7 @@ ModelConfig = (
     | ClassifierConfig
     | GPTConfig
     | BLIPConfig
+    | DALLE2Config
     | Pic2WordConfig
     | ScreenAIConfig
     | T5Config
@@ -48,6 +50,7 @@ KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "classifier": (Classifier, ClassifierConfig),
     "gpt": (GPT, GPTConfig),
     "blip": (BLIP, BLIPConfig),
+    "dalle2": (DALLE2, DALLE2Config),
     "pic2word": (Pic2Word, Pic2WordConfig),
     "screenai": (ScreenAI, ScreenAIConfig),
     "t5": (T5, T5Config),
@@ -96,7 +99,8 @@ def _value(hint: Any, value: Any) -> Any:
             return _typed(typing.cast("type[Any]", nearest), value)
     origin = typing.get_origin(hint)
     if isinstance(value, list) and (origin is tuple or isinstance(hint, types.GenericAlias)):
-        return tuple(value)
+        inner = (*typing.get_args(hint), None)[0]  # of the first; all are of one kind here
+        return tuple(_value(inner, each) for each in value)
     return value
 
 
