@@ -18,9 +18,10 @@ SMALL = ResNetConfig((32, 64), (1, 1, 1, 1), width=4, head_width=16)
 
 
 def randomise(model: nn.Module) -> None:
-    """Draws every parameter and every running mean and variance."""
+    """Draws every parameter and every running mean and variance; features stay of order 1."""
     for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
+        inputs = parameter[0].numel() if parameter.ndim > 1 else 10
+        nn.init.normal_(parameter, std=inputs**-0.5)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, mean=1.0, std=0.3)
@@ -75,7 +76,7 @@ def test_features_are_those_of_open_clip(seed: int, training: bool) -> None:
     theirs.train(training)
     x = torch.randn(3, 3, *config.image_size)
     with torch.no_grad():
-        torch.testing.assert_close(projection(ours(x)), theirs(x), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(projection(ours(x)), theirs(x), atol=1e-4, rtol=0)
         after, _ = state_of(theirs)  # training moves the running statistics alike
         for name, tensor in ours.state_dict().items():
             torch.testing.assert_close(tensor, after[name], atol=1e-5, rtol=1e-5)
