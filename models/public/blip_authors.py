@@ -96,7 +96,7 @@ def _config(ours: Tensors, whole: bool, image_size: tuple[int, int] | None) -> B
         image_size=image_size or (side, side),
         patch_size=patches.shape[-1],
         width=patches.shape[0],
-        depth=_count(ours, r"image_tower\.transformer\.blocks\.(\d+)\.norm_1\.bias"),
+        depth=count(ours, r"image_tower\.transformer\.blocks\.(\d+)\.norm_1\.bias"),
         heads=patches.shape[0] // 64,
         hidden=len(ours["image_tower.transformer.blocks.0.mlp.up.bias"]),
     )
@@ -104,7 +104,7 @@ def _config(ours: Tensors, whole: bool, image_size: tuple[int, int] | None) -> B
         vocab_size=len(embedding),
         context_length=len(ours["text_tower.positions.table_LD"]),
         width=embedding.shape[1],
-        depth=_count(ours, r"text_tower\.blocks\.(\d+)\.norm_1\.bias"),
+        depth=count(ours, r"text_tower\.blocks\.(\d+)\.norm_1\.bias"),
         heads=embedding.shape[1] // 64,
         hidden=len(ours["text_tower.blocks.0.mlp.up.bias"]),
         separate=whole,
@@ -119,5 +119,6 @@ def _config(ours: Tensors, whole: bool, image_size: tuple[int, int] | None) -> B
     )
 
 
-def _count(tensors: Tensors, pattern: str) -> int:
+def count(tensors: Tensors, pattern: str) -> int:
+    """How many names are the pattern and nothing else."""
     return sum(bool(re.fullmatch(pattern, name)) for name in tensors)
