@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models.public import blip, blip_authors, clip, t5, vit
+from models.public import blip, blip_authors, clip, gpt2, t5, vit
 from models.public.clip_configs import open_clip_config
 from models.weights import WEIGHTS, ModelConfig, WeightsError, read_bytes, read_tensors
 from pipelines.datasets import filesystem
@@ -27,6 +27,7 @@ Write = Callable[[Any, Tensors], tuple[dict[str, Any], Tensors]]
 READERS: dict[str, Read] = {
     "blip": blip.read,
     "clip": clip.read,
+    "gpt2": gpt2.read,
     "mt5": t5.read,
     "t5": t5.read,
     "vit": vit.read,
