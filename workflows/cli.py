@@ -29,6 +29,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "a samples dataset to a CLIP checkpoint",
     ),
     "train-gpt": ("workflows.train_gpt", "TrainGPTConfig", "texts to a GPT checkpoint"),
+    "capfilt": (
+        "workflows.capfilt",
+        "CapFiltConfig",
+        "a samples dataset to one that is captioned and filtered by BLIP",
+    ),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
     "verify": ("workflows.inspect", "Verify", "datasets against their manifests, shard by shard"),

@@ -1,0 +1,136 @@
+"""CapFilt: any samples dataset becomes one that cleans and captions itself.
+
+    sightmill capfilt --data.input corpus/samples --out corpus-capfilt
+
+BLIP is pre-trained on the corpus as it is; a captioner and a filter are fine-tuned from it, apart,
+on a small clean set; the captioner writes a text for every image, the filter judges web and written
+texts alike; what passes, and the clean set, is the new corpus, on which a fresh BLIP is trained.
+Out come the datasets `captioned` (every text with its scores) and `samples` (what the rule keeps),
+the checkpoints, and figures on held-out clean pairs. Checkpoints given by `--captioner` and
+`--matcher` (ours, or public BLIPs) take the place of those trained here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from annotators.blip import BLIPCaptioner, BLIPMatcher, Captioning, Frame
+from annotators.capfilt import Rule, Workers, write_captioned, write_decided
+from models.blip import BLIPConfig
+from models.blip_halves import half_config
+from pipelines.datasets import Dataset
+from pipelines.engines import Engines, ray_session
+from pipelines.sorting import Shards
+from workflows import capfilt_settings as settings
+from workflows.capfilt_data import CapFiltData, Sets, make_sets
+from workflows.flags import EngineFlags
+from workflows.job import Job
+from workflows.train import Schedule, train_model
+
+
+@dataclass(frozen=True)
+class CapFiltConfig:
+    """Clean and caption a corpus."""
+
+    data: CapFiltData
+    """The corpus, and the clean pairs."""
+    out: str
+    """Folder of everything that is made."""
+    captioner: str = ""
+    """Folder of a captioner to use; empty trains one."""
+    matcher: str = ""
+    """Folder of a filter to use; empty trains one."""
+    model: BLIPConfig = settings.MODEL
+    """The BLIP that is trained."""
+    pretraining: Schedule = settings.PRETRAINING
+    """Of the first BLIP and of the last."""
+    captioner_tuning: Schedule = settings.CAPTIONER
+    """Of the captioner on the clean pairs."""
+    matcher_tuning: Schedule = settings.MATCHER
+    """Of the filter on the clean pairs."""
+    captioning: Captioning = field(default_factory=Captioning)
+    """How captions are written."""
+    rule: Rule = field(default_factory=Rule)
+    """Which texts are kept."""
+    workers: Workers = field(default_factory=Workers)
+    """How the models run over the corpus."""
+    engines: EngineFlags = field(default_factory=Engines)
+    """Where the stages run."""
+
+    def run(self) -> None:
+        """Run the recipe."""
+        job = Job(self.out, self.engines)
+        with ray_session(job.engines):
+            sets = make_sets(job, self.data)
+            captioner, matcher = models_of(job, self, sets)
+            captioned = caption_and_judge(job, self, sets.web, captioner, matcher)
+            corpus = decide(job, "samples", captioned, self.rule, sets.clean)
+            train_model(job, "blip", self.model, corpus, self.pretraining)
+        job.console.summary(self.out)
+
+
+def models_of(job: Job, config: CapFiltConfig, sets: Sets) -> tuple[str, str]:
+    """Folders of the captioner and of the filter, given or trained."""
+    if config.captioner and config.matcher:
+        return config.captioner, config.matcher
+    whole = train_model(job, "pretrained", config.model, sets.web, config.pretraining)
+    captioner, matcher = config.captioner, config.matcher
+    if not captioner:
+        half = half_config(config.model, "captioner")
+        tuned = train_model(job, "captioner", half, sets.clean, config.captioner_tuning, whole)
+        captioner = tuned.path
+    if not matcher:
+        half = half_config(config.model, "matcher")
+        tuned = train_model(job, "matcher", half, sets.clean, config.matcher_tuning, whole)
+        matcher = tuned.path
+    return captioner, matcher
+
+
+def caption_and_judge(
+    job: Job, config: CapFiltConfig, web: Dataset, captioner: str, matcher: str
+) -> Dataset:
+    """Every image of `web` with written captions, and every text with its scores."""
+    from models.weights import content_hash, read
+
+    fit = config.pretraining.loading.fit
+    captions, judges = (Frame(_size(read(path)[0]), fit) for path in (captioner, matcher))
+    return job.build(
+        "caption and filter",
+        "captioned",
+        lambda folder, _: write_captioned(
+            web,
+            folder,
+            partial(BLIPCaptioner, captioner, fit, config.captioning),
+            partial(BLIPMatcher, matcher, fit),
+            (captions, judges),
+            config.workers,
+            job.engines,
+        ),
+        config={
+            "captioner": content_hash(captioner),
+            "matcher": content_hash(matcher),
+            "captioning": config.captioning,
+        },
+        seed=config.captioning.generation.seed,
+        parents=[web],
+    )
+
+
+def _size(model: object) -> tuple[int, int]:
+    """Height and width of the images that a BLIP takes."""
+    if not isinstance(model, BLIPConfig):
+        raise ValueError(f"{type(model).__name__} neither captions nor matches; legal: a BLIP")
+    return model.vision.image_size
+
+
+def decide(job: Job, folder: str, captioned: Dataset, rule: Rule, clean: Dataset) -> Dataset:
+    """The corpus that `rule` makes of the captioned one, and the clean pairs."""
+    return job.build(
+        f"decide {folder}",
+        "samples",
+        lambda path, _: write_decided(captioned, path, rule, Shards(), clean),
+        folder=folder,
+        config=rule,
+        parents=[captioned, clean],
+    )
