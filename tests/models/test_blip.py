@@ -299,3 +299,31 @@ def test_words_for_our_tokenizer_follow_its_own() -> None:
 def test_an_image_encoder_without_a_class_token_is_refused() -> None:
     with pytest.raises(ValueError, match="pooling='mean' must be cls"):
         BLIP(replace(SMALL, vision=replace(SMALL.vision, pooling="mean")))
+
+
+def test_dropout_is_drawn_in_training_alone() -> None:
+    torch.manual_seed(2)
+    text = replace(SMALL.text, dropout=0.1, attention_dropout=0.1)
+    model, tokens = BLIP(replace(SMALL, text=text)), torch.tensor([[START, 9, 10, END]])
+    assert torch.equal(model.eval().encode_text(tokens), model.encode_text(tokens))
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(model.train().encode_text(tokens))
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert {b.attention.dropout for b in model.text_tower.blocks} == {0.1}  # type: ignore[union-attr]
+
+
+def test_a_model_built_without_memory_is_filled_by_its_state_dict() -> None:
+    torch.manual_seed(3)
+    model = BLIP(SMALL).eval()
+    with torch.device("meta"):
+        empty = BLIP(SMALL)
+    filled = empty.to_empty(device="cpu").eval()
+    fit(filled, model.state_dict(), "memory")
+    image, (tokens, _) = torch.randn(2, 3, 24, 32), texts(model, 2, 6)
+    batch = {"pixels": image, "tokens": tokens}
+    torch.manual_seed(0)
+    wanted = model.losses(batch)["loss"]
+    torch.manual_seed(0)
+    assert torch.equal(filled.losses(batch)["loss"], wanted)

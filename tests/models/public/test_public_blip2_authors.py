@@ -1,4 +1,4 @@
-"""LAVIS's layout of BLIP-2: the image encoder against timm's EVA, all else against transformers'."""
+"""LAVIS's BLIP-2: its image encoder against timm's EVA, the rest against transformers'."""
 
 from __future__ import annotations
 
