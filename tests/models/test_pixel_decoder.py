@@ -83,6 +83,7 @@ def test_guidance_extrapolates_the_mean_and_keeps_the_variance() -> None:
     x, t = torch.randn(2, 3, 8, 12), torch.tensor([3, 30])
     plain = model.denoiser(condition)(x, t)
     nothing = model.denoiser(model.condition(model.no_embedding_E.expand(2, -1)))(x, t)
+    assert float((plain - nothing)[:, :3].abs().max()) > 0.1
     found = model.denoiser(condition, 3.0)(x, t)
     wanted = nothing[:, :3] + 3.0 * (plain[:, :3] - nothing[:, :3])
     torch.testing.assert_close(found[:, :3], wanted, atol=1e-4, rtol=1e-4)

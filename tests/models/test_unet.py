@@ -223,6 +223,7 @@ def test_a_new_network_answers_zero_and_every_weight_learns() -> None:
         assert parameter.grad is not None and bool((parameter.grad != 0).any()), name
 
 
+@torch.no_grad()
 def test_bfloat16_is_near_float32() -> None:
     torch.manual_seed(2)
     model = UNet(SMALL).eval()
