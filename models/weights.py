@@ -21,9 +21,12 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from models.blip import BLIP, BLIPConfig
+from models.blip2 import BLIP2, BLIP2Config
+from models.blip2_language import BLIP2Language, BLIP2LanguageConfig
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIPConfig
 from models.dalle2 import DALLE2, DALLE2Config
+from models.flamingo import Flamingo, FlamingoConfig
 from models.gpt import GPT, GPTConfig
 from models.pic2word import Pic2Word, Pic2WordConfig
 from models.screenai import ScreenAI, ScreenAIConfig
@@ -39,7 +42,10 @@ ModelConfig = (
     | ClassifierConfig
     | GPTConfig
     | BLIPConfig
+    | BLIP2Config
+    | BLIP2LanguageConfig
     | DALLE2Config
+    | FlamingoConfig
     | Pic2WordConfig
     | ScreenAIConfig
     | T5Config
@@ -50,7 +56,10 @@ KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     "classifier": (Classifier, ClassifierConfig),
     "gpt": (GPT, GPTConfig),
     "blip": (BLIP, BLIPConfig),
+    "blip2": (BLIP2, BLIP2Config),
+    "blip2-language": (BLIP2Language, BLIP2LanguageConfig),
     "dalle2": (DALLE2, DALLE2Config),
+    "flamingo": (Flamingo, FlamingoConfig),
     "pic2word": (Pic2Word, Pic2WordConfig),
     "screenai": (ScreenAI, ScreenAIConfig),
     "t5": (T5, T5Config),
@@ -184,13 +193,23 @@ def save_public(model: nn.Module, path: str) -> None:
 def load(path: str) -> nn.Module:
     """The model at `path`, ours or published, in evaluation mode, on CPU.
 
+    A published BLIP-2 of the second stage has its language model attached; ours does not hold one.
     Raises WeightsError naming every tensor that is missing, unexpected or of another shape.
     """
-    config, tensors = read(path)
+    from models.public import formats
+
+    model = filled(*read(path), path)
+    if isinstance(model, BLIP2Language) and not _is_ours(path):
+        model.attach(formats.language_model(path))
+    return model
+
+
+def filled(config: ModelConfig, tensors: dict[str, Tensor], origin: str) -> nn.Module:
+    """A model of `config` that holds `tensors`, in evaluation mode, on CPU."""
     with torch.device("meta"):
         model = build(config)
     model = model.to_empty(device="cpu")
-    fit(model, tensors, path)
+    fit(model, tensors, origin)
     return model.eval()
 
 
@@ -198,11 +217,17 @@ def read(path: str) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Config and state dict of the model at `path`, ours or published."""
     from models.public import formats
 
+    if not _is_ours(path):
+        return formats.read(path)
+    config = parse_config(json.loads(read_bytes(posixpath.join(path, CONFIG))))
+    return config, read_tensors(posixpath.join(path, WEIGHTS))
+
+
+def _is_ours(path: str) -> bool:
+    from models.public.formats import is_file
+
     file = posixpath.join(path, CONFIG)
-    values = json.loads(read_bytes(file)) if formats.is_file(file) else {}
-    if "kind" in values:
-        return parse_config(values), read_tensors(posixpath.join(path, WEIGHTS))
-    return formats.read(path)
+    return is_file(file) and "kind" in json.loads(read_bytes(file))
 
 
 def load_words(path: str) -> Tokenizer | WordPiece:

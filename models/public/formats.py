@@ -16,9 +16,17 @@ from typing import Any
 
 from torch import Tensor
 
-from models.public import blip, blip_authors, clip, gpt2, t5, vit
+from models.frozen_lm import FrozenGPT, FrozenLM, FrozenT5
+from models.public import blip, blip2, blip_authors, clip, gpt2, opt, t5, vit
 from models.public.clip_configs import open_clip_config
-from models.weights import WEIGHTS, ModelConfig, WeightsError, read_bytes, read_tensors
+from models.weights import (
+    WEIGHTS,
+    ModelConfig,
+    WeightsError,
+    filled,
+    read_bytes,
+    read_tensors,
+)
 from pipelines.datasets import filesystem
 
 Tensors = dict[str, Tensor]
@@ -26,9 +34,11 @@ Read = Callable[[dict[str, Any], Tensors], tuple[Any, Tensors]]
 Write = Callable[[Any, Tensors], tuple[dict[str, Any], Tensors]]
 READERS: dict[str, Read] = {
     "blip": blip.read,
+    "blip-2": blip2.read,
     "clip": clip.read,
     "gpt2": gpt2.read,
     "mt5": t5.read,
+    "opt": opt.read,
     "t5": t5.read,
     "vit": vit.read,
 }
@@ -65,6 +75,24 @@ def _read(path: str) -> tuple[ModelConfig, Tensors]:
     if kind not in READERS:
         raise WeightsError(f"{path}: model_type={kind!r} must be one of {sorted(READERS)}")
     return READERS[kind](values, _sharded(path))
+
+
+def language_model(path: str) -> FrozenLM:
+    """The frozen language model inside a published BLIP-2 of the second stage."""
+    from models.gpt import GPT
+    from models.t5 import T5
+
+    values = json.loads(read_bytes(posixpath.join(path, "config.json")))["text_config"]
+    kind = values.get("model_type", "opt")
+    if kind not in READERS:
+        raise WeightsError(f"{path}: language model {kind!r} must be one of {sorted(READERS)}")
+    config, tensors = READERS[kind](values, blip2.language_tensors(_sharded(path)))
+    model = filled(config, {n: t.float() for n, t in tensors.items()}, f"{path}: language model")
+    if isinstance(model, T5):
+        return FrozenT5(model)
+    if isinstance(model, GPT):
+        return FrozenGPT(model)
+    raise WeightsError(f"{path}: a {type(model).__name__} is no language model")
 
 
 def is_file(path: str) -> bool:
