@@ -156,7 +156,8 @@ class BLIPMatcher(Loaded):
         length = self.model.config.text.context_length
         with torch.inference_mode():
             tokens_NL = self.words(texts, length, cut=True).to(self.device)
-            used, where_N = torch.tensor(image_of, device=self.device).unique(return_inverse=True)
+            images_N = torch.tensor(image_of, device=self.device)
+            used, where_N = torch.unique(images_N, return_inverse=True)
             used_BSC = states_BSC[used]
             fits_N = self.model.itm_logits(used_BSC, tokens_NL, where_N).softmax(dim=1)[:, 1]
             image_BE = F.normalize(self.model.encode_image(used_BSC), dim=1)

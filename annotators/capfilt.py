@@ -28,7 +28,9 @@ from pipelines.records import CAPTIONED, SAMPLES, record_id
 from pipelines.sorting import Shards, write_sorted
 from pipelines.stages import Step, write_mapped
 
-WEB, SYNTHETIC = "web", "synthetic"
+Kind = Literal["web", "synthetic"]
+WEB: Kind = "web"
+SYNTHETIC: Kind = "synthetic"
 _PICTURE = [name for name in SAMPLES.names if name not in ("texts",)]
 
 
@@ -47,7 +49,7 @@ class Workers:
 class Rule:
     """Which texts of a captioned dataset are kept."""
 
-    kinds: tuple[Literal["web", "synthetic"], ...] = (WEB, SYNTHETIC)  # whose texts
+    kinds: tuple[Kind, ...] = (WEB, SYNTHETIC)  # whose texts
     filtered: bool = True  # whether the matcher decides; else every text that it could read stays
     threshold: float = 0.5  # least probability of matching; the authors' rule
 

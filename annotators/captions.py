@@ -44,7 +44,9 @@ Prepare = Callable[[bytes], Any]
 class Captioner(Protocol):
     """Writes captions."""
 
-    prepare: Prepare
+    @property
+    def prepare(self) -> Prepare:
+        """How an image becomes what this model takes."""
 
     def captions(self, images: Sequence[Any], keys: Sequence[str]) -> list[Written]:
         """What `prepare` made of each image to its captions; random numbers come from `keys`, the
@@ -55,7 +57,9 @@ class Captioner(Protocol):
 class Matcher(Protocol):
     """Judges whether a text fits an image."""
 
-    prepare: Prepare
+    @property
+    def prepare(self) -> Prepare:
+        """How an image becomes what this model takes."""
 
     def judge(self, images: Sequence[Any], texts: Sequence[Sequence[str]]) -> list[list[Judged]]:
         """For each image a judgement of each of its texts, in order."""

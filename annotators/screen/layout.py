@@ -26,6 +26,8 @@ import numpy as np
 from annotators.screen.classes import CLASSES
 from annotators.screen.schema import LAST, Box, Element, Schema
 
+Edges = tuple[float, float, float, float]
+"""x0 x1 y0 y1 in any unit; a `Box` is one."""
 INSIDE = 0.7
 """Least share of a box's area in its container."""
 
@@ -52,7 +54,7 @@ def _thousandths(edge: float, extent: int) -> int:
     return math.floor(min(max(edge / extent, 0.0), 1.0) * LAST + 0.5)
 
 
-def pixels(box: Box, width: int, height: int) -> tuple[float, float, float, float]:
+def pixels(box: Box, width: int, height: int) -> Edges:
     """(left, right, top, bottom) of `box` on a picture `width` by `height`.
 
     `quantise` gives `box` again.
@@ -113,7 +115,7 @@ def holders(boxes: Sequence[Box]) -> list[int | None]:
     return found
 
 
-def reading_order(boxes: Sequence[Box]) -> list[int]:
+def reading_order(boxes: Sequence[Edges]) -> list[int]:
     """Places of `boxes`, none of which holds another, in reading order."""
     order: list[int] = []
     waiting = [list(range(len(boxes)))] if boxes else []
@@ -125,15 +127,15 @@ def reading_order(boxes: Sequence[Box]) -> list[int]:
         if len(parts) > 1:
             waiting += reversed(parts)
         else:  # they lie over each other
-            order += sorted(group, key=lambda i: (boxes[i].centre[::-1], boxes[i], i))
+            order += sorted(group, key=lambda i: (sum(boxes[i][2:]), sum(boxes[i][:2]), i))
     return order
 
 
-def _bands(boxes: Sequence[Box], group: list[int], axis: Literal["x", "y"]) -> list[list[int]]:
+def _bands(boxes: Sequence[Edges], group: list[int], axis: Literal["x", "y"]) -> list[list[int]]:
     """Rows ("y") or columns ("x") of `group`, those of lower coordinates first."""
     first = 2 if axis == "y" else 0
     bands: list[list[int]] = []
-    low = high = 0
+    low = high = 0.0
     for place in sorted(group, key=lambda i: (boxes[i][first : first + 2], boxes[i], i)):
         start, end = boxes[place][first : first + 2]
         common = min(high, end) - start
