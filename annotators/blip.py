@@ -19,7 +19,7 @@ from models.pixels import Fit, decode, normalise
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.blip import BLIP
+    from models.blip.blip import BLIP
 
 TEXTS_A_PASS = 64
 
@@ -73,7 +73,7 @@ class Loaded:
     def __init__(self, path: str, fit: Fit) -> None:
         import torch
 
-        from models.blip import BLIP
+        from models.blip.blip import BLIP
         from models.weights import load, load_words
 
         model = load(path)

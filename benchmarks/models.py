@@ -143,7 +143,7 @@ def blip() -> Contest:
     import torch
     from transformers import BlipConfig, BlipForConditionalGeneration
 
-    from models.blip import BLIP
+    from models.blip.blip import BLIP
     from models.generation import GenerationConfig
     from models.public.blip import read
     from models.weights import fit

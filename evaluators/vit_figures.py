@@ -1,7 +1,8 @@
 """What a checkpoint's ViT has learnt, as one page of three figures and a file of their numbers.
 
-Any model with a ViT inside will do (a CLIP, a classifier); the figures are `models.vit_analysis`'s,
-over the first images of a dataset that decode. The ViT paper takes 128 of them.
+Any model with a ViT inside will do (a CLIP, a classifier); the figures are
+`models.vision.analysis`'s, over the first images of a dataset that decode. The ViT paper takes 128
+of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from models.pixels import Fit
-    from models.vit import ViT
+    from models.vision.vit import ViT
 
 PAGE, NUMBERS = "figures.html", "figures.json"
 
@@ -44,7 +45,7 @@ class VitFigures:
 
 def vit_of(model: nn.Module) -> ViT:
     """The first ViT in `model`. Raises ValueError where there is none."""
-    from models.vit import ViT
+    from models.vision.vit import ViT
 
     found = next((module for module in model.modules() if isinstance(module, ViT)), None)
     if found is None:
@@ -57,24 +58,24 @@ def measure(vit: ViT, images: Iterable[bytes], fit: Fit = "crop") -> VitFigures:
     import torch
 
     from evaluators.decoding import decodable
-    from models import vit_analysis
     from models.pixels import normalise
+    from models.vision import analysis
 
     config = vit.config
     pixels, _ = decodable(list(images), config.image_size, fit)
     if not len(pixels):
         raise ValueError("none of the images can be decoded")
     ready = normalise(torch.from_numpy(pixels))
-    distance = vit_analysis.attention_distances(vit.eval(), ready)
+    distance = analysis.attention_distances(vit.eval(), ready)
     added = config.positions in ("1d", "2d")
-    similarity = vit_analysis.position_similarity(vit).numpy() if added else None
-    components, share = vit_analysis.filter_components(vit)
+    similarity = analysis.position_similarity(vit).numpy() if added else None
+    components, share = analysis.filter_components(vit)
     return VitFigures(
         images=len(pixels),
         grid=config.grid,
         patch_size=config.patch_size,
         distance=distance.numpy(),
-        uniform=vit_analysis.uniform_distance(config.grid, config.patch_size),
+        uniform=analysis.uniform_distance(config.grid, config.patch_size),
         similarity=similarity,
         components=components.numpy(),
         share=share.numpy(),

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from models.training.objectives import classification
-from models.vision import VisionConfig, encoder
-from models.vit import ViTConfig
+from models.vision.encoder import VisionConfig, encoder
+from models.vision.vit import ViTConfig
 
 
 @dataclass(frozen=True)

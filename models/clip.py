@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from models.layers.block import Activation, BlockConfig, Transformer
 from models.layers.positions import Positions1D
-from models.resnet import ResNetConfig
 from models.training.objectives import contrastive
-from models.vision import VisionConfig, encoder
-from models.vit import ViTConfig
+from models.vision.encoder import VisionConfig, encoder
+from models.vision.resnet import ResNetConfig
+from models.vision.vit import ViTConfig
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 The design is PaLI's: a ViT turns patches into image embeddings, these stand before the embedded
 text, a T5-type encoder reads both and a decoder writes the answer, a screen's schema or boxes in
-the same vocabulary. Patches follow the aspect ratio (`models.patching`), so the ViT has a table for
-rows and one for columns instead of one for places of a fixed grid, and padding is masked. Training
-has two stages: all of it, then with `frozen_vision` all but the ViT.
+the same vocabulary. Patches follow the aspect ratio (`models.vision.patching`), so the ViT has a
+table for rows and one for columns instead of one for places of a fixed grid, and padding is masked.
+Training has two stages: all of it, then with `frozen_vision` all but the ViT.
 
 No weights or code were released. The named sizes have the dimensions that the paper names; what it
 leaves open is taken from the models it starts from (tables of 4096 rows as pix2struct's; UL2-3B as
@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from models.generation import GenerationConfig
 from models.layers import masks
 from models.layers.block import BlockConfig, Transformer, make_norm
-from models.patching import PatchingConfig
 from models.t5 import MT5_BASE, MT5_LARGE, T5, T5_XL, T5Config
+from models.vision.patching import PatchingConfig
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class ScreenAI(nn.Module):
         return self
 
     def encode_image(self, patches_BNX: Tensor, places_BN2: Tensor) -> Tensor:
-        """Image embeddings (B, N, D) of what `models.patching.batch_patches` makes."""
+        """Image embeddings (B, N, D) of what `models.vision.patching.batch_patches` makes."""
         image_BND: Tensor = self.projection(self.vision(patches_BNX, places_BN2))
         return image_BND
 

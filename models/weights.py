@@ -20,20 +20,20 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from models.blip import BLIP, BLIPConfig
-from models.blip2 import BLIP2, BLIP2Config
-from models.blip2_language import BLIP2Language, BLIP2LanguageConfig
+from models.blip.blip import BLIP, BLIPConfig
+from models.blip2.blip2 import BLIP2, BLIP2Config
+from models.blip2.language import BLIP2Language, BLIP2LanguageConfig
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIPConfig
-from models.dalle2 import DALLE2, DALLE2Config
-from models.flamingo import Flamingo, FlamingoConfig
+from models.dalle2.dalle2 import DALLE2, DALLE2Config
+from models.flamingo.flamingo import Flamingo, FlamingoConfig
 from models.gpt import GPT, GPTConfig
 from models.pic2word import Pic2Word, Pic2WordConfig
 from models.screenai import ScreenAI, ScreenAIConfig
 from models.t5 import T5, T5Config
-from models.tokenizer import Tokenizer
-from models.vit import ViT, ViTConfig
-from models.wordpiece import WordPiece
+from models.tokenizers.clip import Tokenizer
+from models.tokenizers.wordpiece import WordPiece
+from models.vision.vit import ViT, ViTConfig
 from pipelines.datasets import filesystem, write_file, write_json
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"

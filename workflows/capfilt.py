@@ -17,8 +17,8 @@ from functools import partial
 
 from annotators.blip import BLIPCaptioner, BLIPMatcher, Captioning, Frame
 from annotators.capfilt import Rule, Workers, write_captioned, write_decided
-from models.blip import BLIPConfig
-from models.blip_halves import half_config
+from models.blip.blip import BLIPConfig
+from models.blip.halves import half_config
 from pipelines.datasets import Dataset
 from pipelines.engines import Engines, ray_session
 from pipelines.sorting import Shards

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.blip import BLIPConfig
-from models.med import MEDConfig, with_words
+from models.blip.blip import BLIPConfig
+from models.blip.med import MEDConfig, with_words
 from models.training.augment import AugmentConfig
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
 from models.training.optimizer import OptimizerConfig
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from workflows.train import Schedule
 
 MODEL = BLIPConfig(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from models.blip import BLIPConfig
+from models.blip.blip import BLIPConfig
+from models.blip.med import with_words
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig
-from models.med import with_words
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training.curve import Line
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig

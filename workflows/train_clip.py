@@ -22,7 +22,7 @@ from models.clip import (
     CLIP_SMALL,
     CLIPConfig,
 )
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from pipelines.datasets import open_dataset
 from pipelines.engines import Engines
 from workflows.flags import EngineFlags

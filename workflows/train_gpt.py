@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from models import gpt
-from models.byte_tokenizer import ByteTokenizer
 from models.gpt import GPTConfig
+from models.tokenizers.gpt2 import ByteTokenizer
 from models.training.loop import TrainConfig
 from models.training.on_ray import Workers, train_on_ray
 from models.training.optimizer import OptimizerConfig

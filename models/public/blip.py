@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.blip import BLIPConfig
-from models.med import MEDConfig
+from models.blip.blip import BLIPConfig
+from models.blip.med import MEDConfig
 from models.public.layout import Layout
 from models.public.vit import activation, published
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from models.weights import WeightsError
 
 Tensors = dict[str, Tensor]

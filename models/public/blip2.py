@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from models.blip2 import BLIP2Config
-from models.blip2_language import BLIP2LanguageConfig
+from models.blip2.blip2 import BLIP2Config
+from models.blip2.language import BLIP2LanguageConfig
+from models.blip2.query_transformer import QueryTransformerConfig
 from models.public.blip import PLAIN, VISION, Sections, Tensors, from_sections, to_sections
 from models.public.blip import vision_config as vision_config_of
 from models.public.layout import Layout
-from models.query_transformer import QueryTransformerConfig
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from models.weights import WeightsError
 
 FORMER_PARTS = (

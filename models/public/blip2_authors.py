@@ -11,13 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.blip2 import BLIP2Config
-from models.blip2_language import BLIP2LanguageConfig
+from models.blip2.blip2 import BLIP2Config
+from models.blip2.language import BLIP2LanguageConfig
+from models.blip2.query_transformer import QueryTransformerConfig
 from models.public.blip import HEAD, PLAIN, Sections, Tensors, from_sections
 from models.public.blip2 import QUERIES, former_layout
 from models.public.blip_authors import TIMM, count
-from models.query_transformer import QueryTransformerConfig
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from models.weights import WeightsError
 
 SECTIONS: Sections = (

@@ -12,11 +12,11 @@ import re
 
 import torch
 
-from models.blip import BLIPConfig
-from models.med import MEDConfig
+from models.blip.blip import BLIPConfig
+from models.blip.med import MEDConfig
 from models.public.blip import BERT, HEAD, PLAIN, Sections, Tensors, from_sections
 from models.public.layout import Layout
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from models.weights import WeightsError
 
 TIMM = Layout(

@@ -92,7 +92,7 @@ def read(values: dict[str, Any], tensors: Tensors) -> tuple[CLIPConfig, Tensors]
 
 def write(config: CLIPConfig, tensors: Tensors) -> tuple[dict[str, Any], Tensors]:
     """Hugging Face's config and tensors of ours. Raises ValueError for what it cannot express."""
-    from models.vit import ViTConfig
+    from models.vision.vit import ViTConfig
 
     vision, text = config.vision, config.text
     if not isinstance(vision, ViTConfig) or vision.pooling != "cls" or vision.positions != "1d":

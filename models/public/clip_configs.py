@@ -12,8 +12,8 @@ from torch import Tensor
 from models.clip import CLIPConfig, TextConfig
 from models.layers.block import Activation
 from models.public.clip_resnet import TABLE, open_clip_resnet_config, resnet_config
-from models.vision import VisionConfig
-from models.vit import ViTConfig
+from models.vision.encoder import VisionConfig
+from models.vision.vit import ViTConfig
 from models.weights import WeightsError
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from models.public.layout import Layout
-from models.resnet import STRIDE, ResNetConfig
+from models.vision.resnet import STRIDE, ResNetConfig
 
 PREFIX = "visual."
 TABLE = "visual.attnpool.positional_embedding"  # only a ResNet has it

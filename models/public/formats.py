@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models.frozen_lm import FrozenGPT, FrozenLM, FrozenT5
+from models.blip2.frozen_lm import FrozenGPT, FrozenLM, FrozenT5
 from models.public import blip, blip2, blip_authors, clip, gpt2, opt, t5, vit
 from models.public.clip_configs import open_clip_config
 from models.weights import (

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.classifier import ClassifierConfig
 from models.layers.block import ACTIVATIONS, Activation
 from models.public.layout import Layout
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 
 _NAMES: dict[str, str] = {"gelu": "gelu", "quick_gelu": "quick_gelu", "gelu_new": "gelu_tanh"}
 _NAMES |= {"gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu", "swish": "silu"}

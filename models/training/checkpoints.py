@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 import torch
 from torch import nn
 
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training.optimizer import optimizer_tensors, restore_optimizer
 from models.weights import WEIGHTS, fit, read_bytes, read_tensors, save, write_tensors
 from pipelines.datasets import filesystem, write_json

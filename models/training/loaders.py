@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.pixels import Fit, decode_many
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training.augment import AugmentConfig, augment, draws
 from models.training.rows import InMemory, Order, RowGroups, Streamed
 from pipelines.datasets import Dataset

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.blip import BLIPConfig
+from models.blip.blip import BLIPConfig
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig
 from models.gpt import GPTConfig
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training import checkpoints
 from models.training.accumulate import backward
 from models.training.curve import Curve, Line

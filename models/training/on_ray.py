@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training.curve import Line, read_curve
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, train

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.blip import BLIPConfig
-from models.blip_halves import half
+from models.blip.blip import BLIPConfig
+from models.blip.halves import half
 from models.weights import ModelConfig, read
 
 

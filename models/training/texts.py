@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training.loaders import Share
 from models.training.rows import Order, hashed_order
 from pipelines.datasets import file_sha256, hash_json, shard_batches

@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from annotators.blip import BLIPCaptioner, BLIPMatcher, Captioning, Frame
-from models.blip import BLIP
+from models.blip.blip import BLIP
 from models.generation import GenerationConfig
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.weights import load, save, save_public
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

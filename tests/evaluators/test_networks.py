@@ -14,8 +14,8 @@ from models import weights
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig, TextConfig
 from models.pixels import decode_many, normalise
-from models.tokenizer import Tokenizer
-from models.vit import ViTConfig
+from models.tokenizers.clip import Tokenizer
+from models.vision.vit import ViTConfig
 
 VISION = ViTConfig(image_size=(16, 16), patch_size=8, width=16, depth=1, heads=2, patch_dropout=0.5)
 

@@ -19,8 +19,8 @@ from evaluators.suites.labelled import Picture, build_labelled
 from evaluators.vit_figures import first_images, measure, render, vit_of, write_figures
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIPConfig, TextConfig
-from models.resnet import ResNetConfig
-from models.vit import ViTConfig
+from models.vision.resnet import ResNetConfig
+from models.vision.vit import ViTConfig
 from models.weights import save
 from workflows import cli
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.classifier import Classifier, ClassifierConfig
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 
 VISION = ViTConfig((16, 16), patch_size=8, width=16, depth=1, heads=2)
 

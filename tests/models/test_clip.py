@@ -25,8 +25,8 @@ from models.clip import (
     TextConfig,
     trim,
 )
-from models.resnet import ResNetConfig
-from models.vit import ViTConfig
+from models.vision.resnet import ResNetConfig
+from models.vision.vit import ViTConfig
 
 SMALL = CLIPConfig(
     ViTConfig((16, 16), patch_size=8, width=16, depth=2, heads=2, norm_before=True),

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from models.clip import CLIP, CLIPConfig, TextConfig, trim
-from models.quadrangle import PlainQuadrangleConfig, QuadrangleConfig
-from models.resnet import ResNetConfig
-from models.vision import VisionConfig
-from models.vit import ViTConfig
+from models.vision.encoder import VisionConfig
+from models.vision.quadrangle import PlainQuadrangleConfig, QuadrangleConfig
+from models.vision.resnet import ResNetConfig
+from models.vision.vit import ViTConfig
 
 TEXT = TextConfig(12, 40, 16, 1, 2)
 ENCODERS: dict[str, VisionConfig] = {

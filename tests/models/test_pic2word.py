@@ -18,7 +18,7 @@ from models.pic2word import (
     edit_prompt,
     objects_prompt,
 )
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 
 STAR, END = 5, 39
 

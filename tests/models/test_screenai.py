@@ -18,7 +18,6 @@ from transformers import Pix2StructVisionConfig, Pix2StructVisionModel
 
 from models.generation import GenerationConfig
 from models.layers.block import BlockConfig
-from models.patching import PatchingConfig, batch_patches
 from models.screenai import (
     SCREENAI_2B,
     SCREENAI_5B,
@@ -29,6 +28,7 @@ from models.screenai import (
     ScreenAIConfig,
 )
 from models.t5 import IGNORED, T5Config
+from models.vision.patching import PatchingConfig, batch_patches
 
 PATCHING = PatchingConfig(4, 12)
 TINY = ScreenAIConfig(

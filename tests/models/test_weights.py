@@ -11,8 +11,8 @@ import torch
 
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIP_B_32, CLIPConfig, TextConfig
-from models.tokenizer import Tokenizer
-from models.vit import ViTConfig
+from models.tokenizers.clip import Tokenizer
+from models.vision.vit import ViTConfig
 from models.weights import (
     WeightsError,
     build,

@@ -9,9 +9,9 @@ from typing import get_args, get_type_hints
 import pytest
 import torch
 
-from models.byte_tokenizer import ByteTokenizer
 from models.generation import GenerationConfig
 from models.gpt import GPT
+from models.tokenizers.gpt2 import ByteTokenizer
 from models.training.curve import read_curve
 from models.weights import load, load_tokenizer
 from pipelines.datasets import open_dataset

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
-from models.blip2 import BLIP2, BLIP2Config
-from models.blip2_language import BLIP2Language, BLIP2LanguageConfig
+from models.blip2.blip2 import BLIP2, BLIP2Config
+from models.blip2.language import BLIP2Language, BLIP2LanguageConfig
 from models.public.blip2_authors import read
 from models.weights import WeightsError, fit
 

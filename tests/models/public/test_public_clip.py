@@ -20,7 +20,7 @@ from transformers import CLIPConfig as TheirConfig
 from transformers import CLIPModel
 
 from models.public.clip import from_openai
-from models.resnet import ResNetConfig
+from models.vision.resnet import ResNetConfig
 from models.weights import WeightsError, fit, load, save_public
 
 

@@ -26,7 +26,7 @@ from models.clip import (
     CLIPConfig,
 )
 from models.public.clip_configs import hugging_face_config, open_clip_config
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from models.weights import WeightsError
 
 

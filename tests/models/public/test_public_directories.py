@@ -19,7 +19,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from models.blip2_language import BLIP2Language
+from models.blip2.language import BLIP2Language
 from models.generation import GenerationConfig
 from models.gpt import GPT
 from models.t5 import T5

@@ -15,7 +15,7 @@ from transformers import ViTForImageClassification, ViTModel
 
 from models.classifier import Classifier
 from models.public.vit import VIT, activation, read
-from models.vit import ViT
+from models.vision.vit import ViT
 from models.weights import fit
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from models.classifier import Classifier, ClassifierConfig
 from models.clip import CLIP, CLIPConfig, TextConfig
 from models.training.accumulate import backward, split
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 
 VISION = ViTConfig((32, 32), patch_size=8, width=16, depth=1, heads=2)
 SMALL = CLIPConfig(VISION, TextConfig(8, 40, 16, 1, 2), embedding=12)

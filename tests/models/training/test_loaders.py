@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.pixels import decode, normalise
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training.augment import NONE, AugmentConfig
 from models.training.loaders import Loader, LoaderConfig, Share, batches
 from models.training.rows import InMemory, Streamed

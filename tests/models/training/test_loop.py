@@ -15,9 +15,7 @@ from torch import distributed as dist
 
 from models.classifier import ClassifierConfig
 from models.clip import CLIPConfig, TextConfig
-from models.quadrangle import QuadrangleConfig
-from models.resnet import ResNetConfig
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training import loop
 from models.training.augment import NONE, AugmentConfig
 from models.training.checkpoints import RunError, read_progress, steps_saved
@@ -25,8 +23,10 @@ from models.training.curve import Line, read_curve
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, derive_seed, train
 from models.training.optimizer import OptimizerConfig
-from models.vision import VisionConfig
-from models.vit import ViTConfig
+from models.vision.encoder import VisionConfig
+from models.vision.quadrangle import QuadrangleConfig
+from models.vision.resnet import ResNetConfig
+from models.vision.vit import ViTConfig
 from models.weights import load, load_tokenizer, read_tensors
 
 Maker = Callable[..., str]

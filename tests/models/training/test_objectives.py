@@ -19,7 +19,7 @@ from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 from models.clip import CLIP, CLIPConfig, TextConfig
 from models.training.accumulate import backward
 from models.training.objectives import classification, contrastive, gather_rows, rank_mean
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 
 SMALL = CLIPConfig(
     ViTConfig((16, 16), patch_size=8, width=16, depth=1, heads=2),

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from models.clip import CLIPConfig, TextConfig
-from models.tokenizer import Tokenizer
+from models.tokenizers.clip import Tokenizer
 from models.training.augment import NONE
 from models.training.curve import Line
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, train
 from models.training.on_ray import Workers, resolve, train_on_ray
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 
 Maker = Callable[..., str]
 TOKENIZER = Tokenizer([])

@@ -13,7 +13,7 @@ from models.training.optimizer import (
     rate_factor,
     restore_optimizer,
 )
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 
 SMALL = CLIPConfig(
     ViTConfig((16, 16), patch_size=8, width=16, depth=1, heads=2), TextConfig(8, 40, 16, 1, 2), 12

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.blip import BLIPConfig
-from models.blip_halves import half, half_config
-from models.med import MEDConfig, with_words
-from models.tokenizer import Tokenizer
+from models.blip.blip import BLIPConfig
+from models.blip.halves import half, half_config
+from models.blip.med import MEDConfig, with_words
+from models.tokenizers.clip import Tokenizer
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, train
 from models.training.optimizer import OptimizerConfig
 from models.training.starting import starting_tensors
-from models.vit import ViTConfig
+from models.vision.vit import ViTConfig
 from models.weights import WeightsError, content_hash, read_tensors
 
 Maker = Callable[..., str]

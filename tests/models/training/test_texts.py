@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from models.byte_tokenizer import ByteTokenizer
 from models.gpt import GPT, GPTConfig
 from models.layers.adaptive import AdaptiveConfig
 from models.layers.sparse import SparseConfig
+from models.tokenizers.gpt2 import ByteTokenizer
 from models.training import texts
 from models.training.checkpoints import RunError
 from models.training.curve import Line, read_curve

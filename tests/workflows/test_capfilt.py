@@ -1,0 +1,127 @@
+"""The CapFilt recipe on a small corpus: what comes out, and that a rerun makes nothing again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from pipelines import datasets
+from pipelines.datasets import Dataset, open_dataset
+from pipelines.records import SAMPLES, record_id
+from pipelines.web.images import ImageConfig, Picture, process
+from workflows import cli
+from workflows.capfilt_scores import pairs_of, swapped
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 220)}
+SHAPES = ("plain", "striped", "dotted")
+
+
+def picture(colour: str, shape: str, number: int) -> bytes:
+    chance = np.random.default_rng(number)
+    pixels = np.full((64, 64, 3), COLOURS[colour], np.float64)
+    if shape == "striped":
+        pixels[::8] = pixels[1::8] = 240
+    if shape == "dotted":
+        pixels[::8, ::8] = pixels[1::8, 1::8] = 20
+    pixels += chance.normal(0, 12, pixels.shape) + chance.uniform(-25, 25, (6, 1, 3))[:1]
+    out = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def rows(site: str, count: int, noise: bool) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        colour, shape = list(COLOURS)[number % 3], SHAPES[number // 3 % 3]
+        made = process(picture(colour, shape, number), ImageConfig(image_size=64))
+        assert isinstance(made, Picture)
+        url = f"http://{site}.example/{number}.png"
+        text = f"img_{number}.png" if noise and number % 3 == 0 else f"a {shape} {colour} sheet"
+        found = {
+            "pair_id": record_id(url, text),
+            "text": text,
+            "source": "alt",
+            "page_url": f"http://{site}.example/",
+            "language": "en",
+            "queries": [],
+        }
+        looks = {name: getattr(made, name, None) for name in SAMPLES.names}
+        yield looks | {"image_id": record_id(url), "image_url": url, "texts": [found]}
+
+
+def build(path: Path, table: list[dict[str, Any]]) -> Dataset:
+    def write(folder: str) -> dict[str, int]:
+        datasets.write_shard(f"{folder}/0.parquet", pa.Table.from_pylist(table, SAMPLES))
+        return {}
+
+    return datasets.build(str(path), name="samples", config={}, seed=0, parents=[], write=write)
+
+
+def run(*flags: str) -> int:
+    from workflows.capfilt import CapFiltConfig
+
+    return cli.run("sightmill capfilt", CapFiltConfig, list(flags))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    tmp = tmp_path_factory.mktemp("recipe")
+    web = build(tmp / "input", list(rows("web", 60, noise=True)))
+    clean = build(tmp / "clean-pairs", list(rows("clean", 48, noise=False)))
+    flags = ["--data.input", web.path, "--data.clean", clean.path, "--out", str(tmp / "out")]
+    for part, steps in (("pretraining", 6), ("captioner-tuning", 4), ("matcher-tuning", 4)):
+        flags += [f"--{part}.train.steps", str(steps), f"--{part}.train.batch-size", "16"]
+    flags += ["--model.queue", "32", "--captioning.each", "2"]
+    assert run(*flags) == 0
+    return tmp / "out", flags
+
+
+def test_what_comes_out(made: tuple[Path, list[str]]) -> None:
+    out, _ = made
+    captioned, samples = open_dataset(str(out / "captioned")), open_dataset(str(out / "samples"))
+    web, held = open_dataset(str(out / "web")), open_dataset(str(out / "held-out"))
+    assert captioned.manifest.rows == web.manifest.rows
+    for row in captioned.table().to_pylist():
+        kinds = [text["kind"] for text in row["texts"]]
+        assert kinds[0] == "web" and set(kinds[1:]) <= {"synthetic"}
+        assert all(0.0 <= text["probability"] <= 1.0 for text in row["texts"])
+    kept = set(samples.table(["image_id"]).column(0).to_pylist())
+    assert kept and not kept & set(held.table(["image_id"]).column(0).to_pylist())
+    for name in ("pretrained", "captioner", "matcher", "blip"):
+        assert (out / name / "model.safetensors").exists()
+    assert sum(samples.manifest.dropped.values()) > 0
+
+
+def test_a_rerun_makes_nothing_again_and_a_lost_dataset_comes_back(
+    made: tuple[Path, list[str]],
+) -> None:
+    import shutil
+
+    out, flags = made
+    hashes = {
+        path.parent.name: open_dataset(str(path.parent)).manifest.content_hash
+        for path in out.glob("*/manifest.json")
+    }
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    shutil.rmtree(out / "samples")
+    assert run(*flags) == 0
+    for name, found in hashes.items():
+        assert open_dataset(str(out / name)).manifest.content_hash == found, name
+    for path, moment in before.items():
+        assert "samples" in path.parts or path.stat().st_mtime_ns == moment, path
+
+
+def test_known_noise_is_a_share_of_the_pairs(made: tuple[Path, list[str]]) -> None:
+    held = open_dataset(str(made[0] / "clean"))
+    pairs = pairs_of(held)
+    texts, wrong = swapped(pairs, 0)
+    assert abs(wrong.mean() - 0.3) < 0.05
+    for text, own, is_wrong in zip(texts, pairs.texts, wrong, strict=True):
+        assert (text != own) == is_wrong
+    assert swapped(pairs, 0)[0] == texts and swapped(pairs, 1)[0] != texts
