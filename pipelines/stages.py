@@ -169,9 +169,7 @@ def _mapped(rows: Any, step: Step, cores: int) -> Any:
         max_concurrent_calls_per_actor=step.at_once,
         enable_true_multi_threading=step.at_once > 1,
     )
-    return rows.map_batches(
-        step.make, fn_constructor_args=step.arguments, compute=pool, **settings
-    )
+    return rows.map_batches(step.make, fn_constructor_args=step.arguments, compute=pool, **settings)
 
 
 @contextlib.contextmanager
