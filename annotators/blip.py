@@ -100,6 +100,7 @@ class BLIPCaptioner(Loaded):
         self.config = config or Captioning()
         if self.model.config.part == "matcher":
             raise ValueError(f"{path} is a matcher; legal: a captioner, or the whole BLIP")
+        self.model.pack()
 
     def captions(self, images: Sequence[bytes], keys: Sequence[str]) -> list[Written]:
         """`each` captions of every image, drawn by (seed, image id, number)."""

@@ -155,6 +155,7 @@ def blip() -> Contest:
     ours = BLIP(config).eval()
     fit(ours, tensors, "transformers")
     ours, theirs = ours.to(device()), theirs.to(device())
+    ours.pack()
     pixels = torch.randn(8, 3, 224, 224, device=device())
     settings = GenerationConfig(most=20, least=20)
 

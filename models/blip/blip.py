@@ -36,6 +36,7 @@ from models.blip.med import MEDConfig, WordHead, begin, dictated, trim, with_wor
 from models.blip.towers import Batch, Momentum, Towers, unit
 from models.generation import GenerationConfig, generate
 from models.layers.cache import Cache, join
+from models.layers.packed import pack, pack_weight
 from models.training.matching import (
     draw_negatives,
     matching,
@@ -155,6 +156,15 @@ class BLIP(Towers):
             return self._words_of(self.text_tower(tokens_BL, cache, causal=True)[:, -1])
 
         return generate(advance, prompt_BL, cache, end=text.end, config=generation, keys=keys)
+
+    def pack(self) -> None:
+        """Lays the text's weights out for generation on CPU (`models.layers.packed`); the model is
+        frozen from then on.
+        """
+        pack(self.text_tower)
+        pack_weight(self.text_tower.embedding.weight)
+        if self.config.part != "matcher":
+            pack(self.word_head)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """`loss` and its detached parts, of `pixels` (B, 3, H, W) and `tokens` (B, L) of texts.

@@ -34,6 +34,7 @@ from torch.nn import functional as F
 from models.layers import masks
 from models.layers.block import Block, BlockConfig, draw_linear, make_attention, make_norm
 from models.layers.cache import Cache, KeyValues
+from models.layers.packed import linear
 from models.layers.positions import Positions1D
 from models.training.matching import IGNORED
 
@@ -159,7 +160,7 @@ class WordHead(nn.Module):
     def forward(self, x_BLD: Tensor, embedding_VD: Tensor) -> Tensor:
         """Logits (..., V) of what follows each token (..., D)."""
         x_BLD = self.norm(F.gelu(self.layer(x_BLD)))
-        return F.linear(x_BLD, embedding_VD, self.bias_V)
+        return linear(x_BLD, embedding_VD, self.bias_V)
 
 
 class MED(nn.Module):
