@@ -19,6 +19,7 @@ from pipelines.web.images import ImageConfig, Picture, process
 from workflows import cli
 from workflows.capfilt_scores import pairs_of, swapped
 
+pytestmark = pytest.mark.timeout(900)  # five runs of Ray Train, each some seconds to start
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 220)}
 SHAPES = ("plain", "striped", "dotted")
 
