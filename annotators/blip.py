@@ -110,7 +110,14 @@ class BLIPCaptioner(Loaded):
         rows = self.model.caption(
             self.states(images), config.generation, prompt, each=config.each, keys=names
         )
-        texts = [self.words.decode([*(prompt or ()), *row]).strip() for row in rows]
+        text = self.model.config.text
+        marks = {
+            text.start,
+            text.encode,
+            text.decode,
+        }  # no words; our tokenizer has not all of them
+        spelt = [[*(prompt or ()), *(word for word in row if word not in marks)] for row in rows]
+        texts = [self.words.decode(row).strip() for row in spelt]
         starts = range(0, len(texts), config.each)
         return [Written(tuple(texts[at : at + config.each])) for at in starts]
 
