@@ -70,6 +70,7 @@ def ray_session(engines: Engines) -> Iterator[None]:
         os.environ.setdefault(
             "RAY_AUTH_MODE", "disabled"
         )  # loopback only: there is nobody to admit
+        os.environ["PYTHONPATH"] = str(checkout())  # for the workers; Ray's own way costs a process
         ray.init(
             num_cpus=os.cpu_count(),
             include_dashboard=False,
@@ -77,7 +78,6 @@ def ray_session(engines: Engines) -> Iterator[None]:
             logging_level=logging.ERROR,
             object_store_memory=engines.ray_object_store_mb << 20,
             _temp_dir=os.path.join(tempfile.gettempdir(), f"ray-{os.getuid()}"),
-            runtime_env={"env_vars": {"PYTHONPATH": str(checkout())}},
         )
     quiet_ray_data()
     try:

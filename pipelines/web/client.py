@@ -231,9 +231,10 @@ class Client:
         self, host: Host, response: aiohttp.ClientResponse, opt_out: bool
     ) -> Answer | None:
         """What status and headers alone decide."""
-        if opt_out and (word := opted_out(response.headers.items())) is not None:
+        headers = response.headers
+        if opt_out and "X-Robots-Tag" in headers and (word := opted_out(headers.items())):
             return Answer("opt_out", f"X-Robots-Tag: {word}")
-        location = response.headers.get("Location")
+        location = headers.get("Location")
         if response.status in (301, 302, 303, 307, 308) and location:
             return Answer("redirect", location=joined(response.url, location))
         if response.status in (200, 203):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines import resume
@@ -32,7 +34,7 @@ from pipelines.engines import Engines, ray_session
 from pipelines.records import FETCHED
 from pipelines.web.answers import Answer
 from pipelines.web.client import Client, ClientConfig
-from pipelines.web.images import ImageConfig, Picture, process
+from pipelines.web.images import ImageConfig, Picture, Rejected, process
 from pipelines.web.safety import AddressPolicy
 
 INLINE_BYTES = 150_000
@@ -65,7 +67,9 @@ class Fetch:
         import cv2
 
         cv2.setNumThreads(1)
+        gc.freeze()  # what is imported stays; the collector need not walk it again and again
         self._config = config
+        self._bodies: list[tuple[bytes, asyncio.Future[Picture | Rejected]]] = []
         self._decoders = ThreadPoolExecutor(config.decode_threads, "decode")
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="network", daemon=True).start()
@@ -94,7 +98,7 @@ class Fetch:
 
     async def _finish(self, body: bytes) -> Answer:
         if len(body) <= INLINE_BYTES:
-            made = process(body, self._config.image)
+            made = await self._decoded(body)
         else:
             made = await self._loop.run_in_executor(
                 self._decoders, process, body, self._config.image
@@ -102,6 +106,26 @@ class Fetch:
         if isinstance(made, Picture):
             return Answer("ok", value=made)
         return Answer(made.reason, made.detail)
+
+    async def _decoded(self, body: bytes) -> Picture | Rejected:
+        """`body` processed on this thread, once all that the network has brought by now is read:
+        one after the other, so that the decoder's code and tables stay in the cache.
+        """
+        if not self._bodies:
+            self._loop.call_soon(self._decode)
+        made: asyncio.Future[Picture | Rejected] = self._loop.create_future()
+        self._bodies.append((body, made))
+        return await made
+
+    def _decode(self) -> None:
+        bodies, self._bodies = self._bodies, []
+        for body, made in bodies:
+            if made.cancelled():
+                continue
+            try:
+                made.set_result(process(body, self._config.image))
+            except Exception as error:
+                made.set_exception(error)
 
 
 ID = "image_id"
@@ -111,6 +135,8 @@ _PARQUET = {
     },
     "use_dictionary": ["status", "detail", "format"],
     "write_statistics": [ID],
+    "row_group_size": 256,
+    "write_batch_size": 32,
 }
 """Pictures are compressed already: to compress them again, or to look for equal ones, costs and
 gains nothing.
@@ -124,8 +150,18 @@ def _rows(batch: pa.Table, answers: list[Answer]) -> pa.Table:
     columns["detail"] = pa.array([answer.detail for answer in answers], pa.string())
     for name in _PICTURE_FIELDS:
         values = [getattr(answer.value, name, None) for answer in answers]
-        columns[name] = pa.array(values, FETCHED.field(name).type)
+        kind = FETCHED.field(name).type
+        columns[name] = _binary(values) if kind == pa.binary() else pa.array(values, kind)
     return pa.table({name: columns[name] for name in FETCHED.names}).cast(FETCHED)
+
+
+def _binary(values: list[bytes | None]) -> pa.Array:
+    """pa.array(values, pa.binary()), which would grow its buffer, and copy it, again and again."""
+    ends = np.cumsum([0, *(len(value or b"") for value in values)], dtype=np.int32)
+    there = pa.array([value is not None for value in values], pa.bool_())
+    data = b"".join(filter(None, values))
+    buffers = [there.buffers()[1], pa.py_buffer(ends), pa.py_buffer(data)]
+    return pa.BinaryArray.from_buffers(pa.binary(), len(values), buffers)
 
 
 def _drops(folder: str, expected: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ Also here: how we name ourselves, and the opt-outs that sites state in `X-Robots
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import socket
@@ -77,7 +78,7 @@ class AddressPolicy:
 
     def forbidden_reason(self, ip: str | Address) -> str | None:
         """Why `ip` may not be connected to, as `address_<kind>`; None if it may."""
-        kind = _kind(reached_address(ipaddress.ip_address(ip)))
+        kind = _kind(ip)
         if kind is None or (self.allow_private and kind in ("loopback", "private")):
             return None
         return f"address_{kind}"
@@ -94,9 +95,10 @@ class AddressPolicy:
             return "url_scheme"
         if "@" in parts.netloc:
             return "url_credentials"
-        if not parts.hostname:
+        host = parts.hostname
+        if not host:
             return "url_malformed"
-        address = _literal(parts.hostname)
+        address = _literal(host)
         return self.forbidden_reason(address) if address is not None else None
 
 
@@ -157,8 +159,10 @@ def robots_tag(headers: Iterable[tuple[str, str]], token: str = ROBOTS_TOKEN) ->
                 yield rest if colon else agent
 
 
-def _kind(address: Address) -> str | None:
+@functools.lru_cache(4096)
+def _kind(ip: str | Address) -> str | None:
     """The kind of a special-purpose address (IANA registries), None for a global one."""
+    address = reached_address(ipaddress.ip_address(ip))
     if isinstance(address, IPv4Address) and address in _THIS_NETWORK:
         return "unspecified"
     for kind in ("unspecified", "loopback", "link_local", "multicast"):
@@ -171,6 +175,7 @@ def _kind(address: Address) -> str | None:
     return None if address.is_global else "private"
 
 
+@functools.lru_cache(4096)
 def _literal(host: str) -> Address | None:
     try:
         return ipaddress.ip_address(host)
