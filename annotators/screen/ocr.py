@@ -21,7 +21,7 @@ from annotators.screen.schema import Element
 
 Pixels = npt.NDArray[np.uint8]
 """A screenshot (H, W, 3), RGB."""
-GAP = 0.6
+GAP = 0.55
 """Most space between two lines of a block, in heights of the lower one of the two."""
 ALIKE = 1.5
 """Most that one line of a block is higher than the next, as a ratio."""

