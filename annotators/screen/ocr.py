@@ -21,10 +21,11 @@ from annotators.screen.schema import Element
 
 Pixels = npt.NDArray[np.uint8]
 """A screenshot (H, W, 3), RGB."""
-GAP = 0.55
-"""Most space between two lines of a block, in heights of the lower one of the two."""
+PITCH = 1.35
+"""Most from the middle of a line to the middle of the next in its block, in heights of the higher
+one. Boxes fit the letters closely, so that this is a line height of some 1.5; a list's is more."""
 ALIKE = 1.5
-"""Most that one line of a block is higher than the next, as a ratio."""
+"""Most that the heights, or the mean widths of a letter, of two such lines differ, as a ratio."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Line:
     def height(self) -> float:
         """In pixels."""
         return self.edges[3] - self.edges[2]
+
+    @property
+    def letter_width(self) -> float:
+        """In pixels, the mean one."""
+        return (self.edges[1] - self.edges[0]) / max(1, len(self.text))
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,13 @@ def blocks(lines: Iterable[Line]) -> list[Block]:
 
 def _follows(line: Line, above: Line) -> bool:
     """Whether `line` is the next one of the block that ends with `above`."""
+    pitch = (sum(line.edges[2:]) - sum(above.edges[2:])) / 2
     low, high = sorted([line.height, above.height])
-    gap = line.edges[2] - above.edges[3]
+    thin, broad = sorted([line.letter_width, above.letter_width])
     common = min(line.edges[1], above.edges[1]) - max(line.edges[0], above.edges[0])
     narrower = min(line.edges[1] - line.edges[0], above.edges[1] - above.edges[0])
-    return -low / 2 < gap <= GAP * low and high <= ALIKE * low and 2 * common >= narrower
+    alike = high <= ALIKE * low and broad <= ALIKE * thin
+    return high / 2 < pitch <= PITCH * high and alike and 2 * common >= narrower
 
 
 def text_elements(found: Iterable[Block], screen: Pixels) -> list[Element]:
