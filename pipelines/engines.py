@@ -70,7 +70,9 @@ def ray_session(engines: Engines) -> Iterator[None]:
         os.environ.setdefault(
             "RAY_AUTH_MODE", "disabled"
         )  # loopback only: there is nobody to admit
-        os.environ["PYTHONPATH"] = str(checkout())  # for the workers; Ray's own way costs a process
+        os.environ.setdefault("RAY_enable_worker_prestart", "0")  # they would mostly stand idle
+        paths = [str(checkout()), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # Ray's own way costs a process
         ray.init(
             num_cpus=os.cpu_count(),
             include_dashboard=False,

@@ -143,7 +143,7 @@ def _run(
         run,
         min_rows_per_file=shard_rows,
         ray_remote_args={"num_cpus": 0},
-        concurrency=cores,
+        concurrency=max(1, cores // 2),  # writing is lighter than any step
         **parquet,
     )
 
@@ -174,7 +174,12 @@ def _mapped(rows: Any, step: Step, cores: int) -> Any:
 
 @contextlib.contextmanager
 def progress(label: str, run: str, total: int) -> Iterator[None]:
-    """A line on the terminal that follows the rows of the shards that `run` has finished."""
+    """A line on the terminal, if there is one, that follows the rows of the shards that `run` has
+    finished.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -186,7 +191,7 @@ def progress(label: str, run: str, total: int) -> Iterator[None]:
     rate = TextColumn("{task.fields[rate]:.0f} images/s")
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     finished = threading.Event()
-    with Progress(*columns, disable=not sys.stderr.isatty()) as line:
+    with Progress(*columns) as line:
         task, started = line.add_task(label, total=total, rate=0.0), time.monotonic()
 
         def follow() -> None:

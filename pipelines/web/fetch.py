@@ -5,22 +5,18 @@ A URL that failed is a row with its reason as status, never a lost row. Inside, 
 network (asyncio) and decodes small bodies; large ones go to another thread, for OpenCV and
 libjpeg-turbo let go of the interpreter lock.
 
-`write_fetched` lifts it to Ray Data; after a kill it goes on by Ray Data's checkpointing on
-image_id and `pipelines.resume`, so that no row is lost, none comes twice, and no finished shard
-is made again.
+`write_fetched` lifts it to Ray Data (`pipelines.stages`): no row is lost, none comes twice, and
+after a kill no finished shard is made again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import gc
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +26,9 @@ import pyarrow as pa
 
 from pipelines import resume
 from pipelines.datasets import Dataset, shard_batches
-from pipelines.engines import Engines, ray_session
-from pipelines.records import FETCHED
+from pipelines.engines import Engines
+from pipelines.records import FETCHED, TARGETS
+from pipelines.stages import ID, Step, write_mapped
 from pipelines.web.answers import Answer
 from pipelines.web.client import Client, ClientConfig
 from pipelines.web.images import ImageConfig, Picture, Rejected, process
@@ -52,7 +49,7 @@ class FetchConfig:
     """What a kept picture looks like."""
     decode_threads: int = 1
     """Threads of one worker that decode."""
-    batch_rows: int = 256
+    batch_rows: int = 512
     """Targets that a worker takes at a time."""
     batches_at_once: int = 4
     """Of those, worked on together, so that one slow URL does not hold up the rest."""
@@ -128,7 +125,6 @@ class Fetch:
                 made.set_exception(error)
 
 
-ID = "image_id"
 _PARQUET = {
     "compression": {
         name: "none" if name in ("image", "thumbnail") else "zstd" for name in FETCHED.names
@@ -139,7 +135,7 @@ _PARQUET = {
     "write_batch_size": 32,
 }
 """Pictures are compressed already: to compress them again, or to look for equal ones, costs and
-gains nothing. Row groups of one batch, pages of some 800 kB: the writer would copy more than that
+gains nothing. Row groups of 256 rows, pages of some 800 kB: the writer would copy more than that
 together first, into fresh memory that the kernel has to clear, for 0.1 ms a picture.
 """
 _PICTURE_FIELDS = [f.name for f in dataclasses.fields(Picture)]
@@ -165,45 +161,12 @@ def _binary(values: list[bytes | None]) -> pa.Array:
     return pa.BinaryArray.from_buffers(pa.binary(), len(values), buffers)
 
 
-def _drops(folder: str, expected: int) -> dict[str, int]:
+def _drops(folder: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for path in resume.shards(folder):
         for batch in shard_batches(path, ["status"]):
             counts.update(batch.column(0).to_pylist())
-    if counts.total() != expected:
-        raise RuntimeError(f"{folder} holds {counts.total()} rows for {expected} targets")
     return {status: n for status, n in sorted(counts.items()) if status != "ok"}
-
-
-@contextlib.contextmanager
-def _progress(run: str, total: int) -> Iterator[None]:
-    """A line on the terminal that follows the rows of the shards that `run` has finished."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    rate = TextColumn("{task.fields[rate]:.0f} images/s")
-    columns = (TextColumn("fetch"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    finished = threading.Event()
-    with Progress(*columns, disable=not sys.stderr.isatty()) as line:
-        task, started = line.add_task("fetch", total=total, rate=0.0), time.monotonic()
-
-        def follow() -> None:
-            while not finished.wait(1.0):
-                rows = resume.rows(run)
-                line.update(task, completed=rows, rate=rows / (time.monotonic() - started))
-
-        follower = threading.Thread(target=follow, name="progress", daemon=True)
-        follower.start()
-        try:
-            yield
-        finally:
-            finished.set()
-            follower.join()
 
 
 def write_fetched(
@@ -217,60 +180,23 @@ def write_fetched(
 
     Goes on where a killed run on the same folder stopped. Raises RuntimeError if a row were lost.
     """
-    resume.adopt(folder, ID)
-    missing = targets.manifest.rows - len(resume.done_ids(folder, ID))
-    if missing > 0:
-        run = resume.new_run(folder)
-        with ray_session(engines), _progress(run, missing):
-            try:
-                _run(targets, folder, run, config, policy)
-            except OSError as error:
-                raise OSError(error.errno, f"cannot write {folder}: {error}") from error
-        resume.adopt(folder, ID)
-    return _drops(folder, targets.manifest.rows)
-
-
-def _run(
-    targets: Dataset, folder: str, run: str, config: FetchConfig, policy: AddressPolicy | None
-) -> None:
-    """Read, fetch and write what is not done yet; the shards go to the folder `run`.
-
-    All stages ask Ray for no CPU and are bounded by their numbers instead: the filter of Ray Data's
-    checkpointing asks for a whole one and would wait for ever on a small machine.
-    """
-    import ray.data
-    from ray.data.checkpoint import CheckpointConfig
-
-    workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    blocks = -(-targets.manifest.rows // config.batch_rows)
-    ray.data.DataContext.get_current().use_datasource_v2 = False  # it starts five more processes
-    rows = ray.data.read_parquet(
-        targets.shards,
-        num_cpus=0,
-        concurrency=min(workers, len(targets.shards)),
-        override_num_blocks=blocks,
-    )
-    rows.context.checkpoint_config = CheckpointConfig(
-        id_column=ID,
-        checkpoint_path=resume.write_checkpoint(folder, ID),
-        delete_checkpoint_on_success=False,
-    )
-    rows.map_batches(
+    step = Step(
         Fetch,
-        fn_constructor_args=(config, policy),
-        batch_size=config.batch_rows,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        compute=ray.data.ActorPoolStrategy(
-            size=workers,
-            max_concurrent_calls_per_actor=config.batches_at_once,
-            enable_true_multi_threading=True,
-        ),
-        num_cpus=0,
-    ).write_parquet(
-        run,
-        min_rows_per_file=config.shard_rows,
-        ray_remote_args={"num_cpus": 0},
-        concurrency=workers,
-        **_PARQUET,
+        reads=["image_url"],
+        writes=[name for name in FETCHED.names if name not in TARGETS.names],
+        arguments=(config, policy),
+        batch_rows=config.batch_rows,
+        at_once=config.batches_at_once,
     )
+    write_mapped(
+        targets,
+        folder,
+        [step],
+        FETCHED,
+        engines,
+        columns=TARGETS.names,
+        label="fetch",
+        shard_rows=config.shard_rows,
+        parquet=_PARQUET,
+    )
+    return _drops(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import datasets
+from pipelines import datasets, stages
 from pipelines.datasets import Dataset
 from pipelines.engines import Engines
 from pipelines.records import FETCHED, TARGETS, record_id
@@ -242,9 +243,9 @@ def test_kill_nine_of_the_driver(site: str, tmp_path: Path, ray_session: None) -
 
 def test_rows_are_never_lost_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = targets(tmp_path, ["http://a/1.jpg"])
-    monkeypatch.setattr(fetch, "_run", lambda *_: None)
-    monkeypatch.setattr(fetch, "ray_session", lambda _: fetch.contextlib.nullcontext())
-    with pytest.raises(RuntimeError, match="holds 0 rows for 1 targets"):
+    monkeypatch.setattr(stages, "_run", lambda *_: None)
+    monkeypatch.setattr(stages, "ray_session", lambda _: contextlib.nullcontext())
+    with pytest.raises(RuntimeError, match="holds 0 rows for 1"):
         write_fetched(parent, str(tmp_path / "x"), CONFIG, Engines())
 
 
@@ -253,8 +254,8 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(errno.ENOSPC, "No space left on device")
 
     parent = targets(tmp_path, ["http://a/1.jpg"])
-    monkeypatch.setattr(fetch, "_run", full)
-    monkeypatch.setattr(fetch, "ray_session", lambda _: fetch.contextlib.nullcontext())
+    monkeypatch.setattr(stages, "_run", full)
+    monkeypatch.setattr(stages, "ray_session", lambda _: contextlib.nullcontext())
     with pytest.raises(OSError, match=f"cannot write {tmp_path}/x.*No space left") as raised:
         write_fetched(parent, str(tmp_path / "x"), CONFIG, Engines())
     assert raised.value.errno == errno.ENOSPC
