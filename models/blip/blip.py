@@ -158,9 +158,10 @@ class BLIP(Towers):
         return generate(advance, prompt_BL, cache, end=text.end, config=generation, keys=keys)
 
     def pack(self) -> None:
-        """Lays the text's weights out for generation on CPU (`models.layers.packed`); the model is
+        """Lays the weights out for generation on CPU (`models.layers.packed`); the model is
         frozen from then on.
         """
+        pack(self.image_tower)
         pack(self.text_tower)
         pack_weight(self.text_tower.embedding.weight)
         if self.config.part != "matcher":

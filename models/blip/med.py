@@ -211,12 +211,17 @@ class MED(nn.Module):
 
 
 def look(blocks: Iterable[nn.Module], source_BSC: Tensor) -> Cache:
-    """A cache in which each block that has cross-attention holds the source's keys and values."""
+    """A cache in which each block that has cross-attention holds the source's keys and values; laid
+    out head by head where they serve generation, which reads them once a token.
+    """
     own, cross = [], []
     for block in blocks:
         assert isinstance(block, Block)
         own.append(KeyValues())
         cross.append(KeyValues())
         if block.config.source_width is not None:
-            cross[-1].append(*block.cross.look(source_BSC))
+            k_BHSK, v_BHSK = block.cross.look(source_BSC)
+            if not torch.is_grad_enabled():
+                k_BHSK, v_BHSK = k_BHSK.contiguous(), v_BHSK.contiguous()
+            cross[-1].append(k_BHSK, v_BHSK)
     return Cache(own, cross)

@@ -15,6 +15,8 @@ end), E width of the joint embedding, A rows of all ranks, Q rows of a queue, K 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +26,9 @@ from models.training.objectives import gather_rows
 from models.vision.vit import ViT, ViTConfig
 
 Batch = dict[str, Tensor]
+TOKENS_AT_ONCE = 800
+"""Image tokens that a CPU encodes together: at ViT-B's widths the memory of more than some 1,000
+would come fresh from the kernel in every layer, which costs a sixth of the time."""
 
 
 def unit(features_BE: Tensor) -> Tensor:
@@ -48,7 +53,13 @@ class Towers(nn.Module):
 
     def image_states(self, images: Tensor) -> Tensor:
         """Image tokens (B, S, C) of pixels (B, 3, H, W); those tokens themselves pass through."""
-        return images if images.ndim == 3 else self.image_tower.sequence(images)
+        if images.ndim == 3:
+            return images
+        if images.device.type != "cpu" or torch.is_grad_enabled():
+            return self.image_tower.sequence(images)
+        tokens = math.prod(side // self.image_tower.config.patch_size for side in images.shape[2:])
+        parts = images.split(max(1, TOKENS_AT_ONCE // tokens))
+        return torch.cat([self.image_tower.sequence(part) for part in parts])
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Features (B, E), not normalised, of pixels or `image_states`."""

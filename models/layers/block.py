@@ -169,11 +169,11 @@ class Block(nn.Module):
 
     def drop(self, added: Tensor) -> Tensor:
         """What dropout and stochastic depth leave, in training, of what a part adds."""
-        config = self.config
-        if config.dropout:
-            added = F.dropout(added, config.dropout, self.training)
-        if config.drop_path and self.training:
-            added = drop_path(added, config.drop_path)
+        if self.training:
+            if self.config.dropout:
+                added = F.dropout(added, self.config.dropout)
+            if self.config.drop_path:
+                added = drop_path(added, self.config.drop_path)
         return added
 
     def forward(
