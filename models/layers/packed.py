@@ -3,10 +3,10 @@ of each of a few texts.
 
 Such a product reads every weight once and computes little, so what counts is how the weights lie.
 MKL's kernel, which PyTorch takes for float32, copies them into its own order at each call; oneDNN
-takes them packed beforehand, 1.7 times as fast at 8 rows of BERT-base, and 2.7 times for its 30,524
-words, a few per cent at 800 rows (an Intel Xeon). `pack` lays out a frozen model once, for twice its memory, and
-changes no number but by rounding. On other devices, in other types, for many rows, with gradients,
-or where weights have changed since, the plain product runs.
+takes them packed beforehand, 1.7 times as fast at 8 rows of BERT-base, 2.7 times for its 30,524
+words, a few per cent at 800 rows (an Intel Xeon). `pack` lays out a frozen model once, for twice
+its memory, and changes no number but by rounding. On other devices, in other types, for more rows,
+with gradients, or where weights have changed since, the plain product runs.
 
 Shapes: N rows, I inputs, O outputs.
 """
