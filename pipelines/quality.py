@@ -101,6 +101,17 @@ SUITES: dict[str, list[Expectation]] = {
     ],
     "captioned": [*_IMAGE, *_present("status")],
     "labelled": [_unique("image_id"), *_present("class_name", "group"), _between("label", 0, None)],
+    "screens": [
+        _unique("screen_id"),
+        _matches("screen_id", ID),
+        _one_of("format", "png", "jpeg", "webp"),
+        _one_of("device", "phone", "tablet", "desktop"),
+        _one_of("theme", "light", "dark"),
+        _one_of("split", "train", "held-out"),
+        *_present("source", "template", "page", "status"),
+        _between("width", 0, None),
+        _between("height", 0, None),
+    ],
     "scores": [*_present("suite", "dataset", "metric", "model", "value"), _between("n", 1, None)],
 }
 

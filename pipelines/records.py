@@ -123,6 +123,55 @@ CAPTIONED = pa.schema(
         *[field.with_nullable(False) for field in _PICTURE],
     ]
 )
+ELEMENT = pa.struct(
+    [
+        pa.field("kind", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("depth", pa.int32()),
+        pa.field("x0", pa.float32()),
+        pa.field("y0", pa.float32()),
+        pa.field("x1", pa.float32()),
+        pa.field("y1", pa.float32()),
+    ]
+)
+"""An element that is seen: its class, the text on it, its accessible name ("" where it has none),
+its states (words such as `checked disabled expanded`, sorted, a space between), how many elements
+hold it, and its box in pixels of the picture. A container comes before what it holds."""
+
+DETECTION = pa.struct(
+    [
+        pa.field("kind", pa.string()),
+        pa.field("confidence", pa.float32()),
+        pa.field("x0", pa.float32()),
+        pa.field("y0", pa.float32()),
+        pa.field("x1", pa.float32()),
+        pa.field("y1", pa.float32()),
+    ]
+)
+"""An element that a detector sees: class, confidence in [0, 1], box in pixels of the picture."""
+
+SCREENS = pa.schema(
+    [
+        _column("screen_id", pa.string(), "record_id of all that picks the screen; by render"),
+        _column("image", pa.binary(), "encoded screenshot; by render", True),
+        _column("format", pa.string(), "png, jpeg or webp: how `image` is encoded; by render"),
+        _column("width", pa.int32(), "pixels of `image`, 0 without one; by render"),
+        _column("height", pa.int32(), "pixels of `image`, 0 without one; by render"),
+        _column("source", pa.string(), "where the page comes from, with version; by render"),
+        _column("template", pa.string(), "pages of one look; the split is by it; by render"),
+        _column("page", pa.string(), "path of the page in its source; by render"),
+        _column("top", pa.int32(), "CSS pixels scrolled down; by render"),
+        _column("device", pa.string(), "phone, tablet or desktop; by render"),
+        _column("theme", pa.string(), "light or dark; by render"),
+        _column("language", pa.string(), "BCP 47 tag of the texts; by render"),
+        _column("split", pa.string(), "train or held-out; by render"),
+        _column("truth", pa.list_(ELEMENT), "what is seen, by the DOM; by render", True),
+        _column("status", pa.string(), "ok, or the reason why there is no image; by render"),
+        _column("detail", pa.string(), "what was seen, for a person; by render"),
+    ]
+)
 LABELLED = pa.schema(
     [
         _column("image_id", pa.string(), "record_id of the image's origin; by the suite"),
@@ -159,5 +208,6 @@ SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "captioned": CAPTIONED,
     "labelled": LABELLED,
+    "screens": SCREENS,
     "scores": SCORES,
 }
