@@ -9,7 +9,7 @@ Letters: N images, C classes, M distinct texts, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,13 @@ class Contest:
     ranks: Callable[[Vectors, Indices], Indices]
 
 
-def contest(model: Model, classes: list[str], templates: tuple[str, ...]) -> Contest:
-    """An encoder becomes a zero-shot classifier; a classifier's logits are put in our order."""
+def contest(
+    model: Model, classes: list[str], templates: tuple[str, ...], said: Sequence[str] = ()
+) -> Contest:
+    """An encoder becomes a zero-shot classifier; a classifier's logits are put in our order.
+
+    `said`: the classes as prompts say them, where that differs; two classes may be said alike.
+    """
     if not isinstance(model, Encoder):
         own = model.classes
         return Contest(
@@ -51,10 +56,10 @@ def contest(model: Model, classes: list[str], templates: tuple[str, ...]) -> Con
             lambda vectors: align(vectors, own, classes),
             lambda vectors, labels: supervised_ranks(vectors, own, classes, labels),
         )
-    scale, classifier_CD = (
-        model.logit_scale,
-        class_embeddings(model.encode_text, classes, templates),
-    )
+    scale, words = model.logit_scale, list(dict.fromkeys(said or classes))
+    place = {word: index for index, word in enumerate(words)}
+    rows_WD = class_embeddings(model.encode_text, words, templates)
+    classifier_CD = rows_WD[[place[word] for word in said or classes]]
     return Contest(
         classes,
         lambda vectors: scale * class_logits(vectors, classifier_CD),

@@ -37,6 +37,8 @@ class EmbedConfig:
     """Most actors that hold the model; 0 embeds in this process, without Ray."""
     gpus: float = 0.0
     """GPUs a worker."""
+    cache: str = ""
+    """Folder in which embeddings are kept by content hash; empty: nowhere."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,25 @@ class Embedded:
     def of(self, group: str) -> Embedded:
         """The images of one group; all of them if `group` is empty."""
         keep = np.full(len(self.group), not group) | (self.group == group)
+        return self._only(keep, [row for row in self.undecodable if group in ("", row[2])])
+
+    def within(self, classes: Sequence[str]) -> Embedded:
+        """The images of some classes; all of them if there are none given."""
+        if not classes:
+            return self
+        keep = np.isin(self.class_name, np.array(classes))
+        return self._only(keep, [row for row in self.undecodable if row[1] in set(classes)])
+
+    def _only(
+        self, keep: npt.NDArray[np.bool_], undecodable: Sequence[tuple[str, str, str]]
+    ) -> Embedded:
         return Embedded(
             image_id=self.image_id[keep],
             content=self.content[keep],
             class_name=self.class_name[keep],
             group=self.group[keep],
             vectors=self.vectors[keep],
-            undecodable=[row for row in self.undecodable if group in ("", row[2])],
+            undecodable=undecodable,
         )
 
 

@@ -11,14 +11,27 @@ from __future__ import annotations
 import functools
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 
-from evaluators.answers import Row, contest, matched, named
+from evaluators.answers import Contest, Row, contest, matched, named
 from evaluators.contenders import Contender, Encoder, Model
 from evaluators.embed import EmbedConfig, Embedded, embed
-from evaluators.suites.kinds import Classification, Suite, class_names, datasets_of
+from evaluators.embeddings import embeddings, parts, whole
+from evaluators.probe import probed
+from evaluators.suites.kinds import (
+    Classification,
+    Probe,
+    Retrieval,
+    Source,
+    Suite,
+    class_names,
+    datasets_of,
+)
 from pipelines import datasets
 from pipelines.datasets import Dataset
 
@@ -27,7 +40,7 @@ SCHEMA = pa.schema(
         pa.field("suite", pa.string(), nullable=False),
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("model", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),  # zero_shot, image_to_text or text_to_image
+        pa.field("task", pa.string(), nullable=False),  # zero_shot, image_to_text, ...
         pa.field("item", pa.string(), nullable=False),  # image_id, or the text that was asked with
         pa.field(
             "truth", pa.string(), nullable=False
@@ -43,6 +56,8 @@ SCHEMA = pa.schema(
         ),  # softmax; retrieval: cosine
     ]
 )
+Answer = Callable[[Source, Embedded], Iterator[Row]]
+ROWS_A_TABLE = 8192
 
 
 def predict(
@@ -98,22 +113,79 @@ def _write_suite(
     missing = [name for name in suite.sets if shard[name] not in _shards(folder)]
     if not missing:
         return
-    answer, load = _answering(suite, model), contender.load if config.workers else lambda: model
+    answer = _answering(suite, model)
     for dataset in datasets_of(suite.sets[name] for name in missing):
-        seen = embed(dataset, load, config)
+        seen = _Seen(dataset, contender, model, config)
         for name in missing:
             source = suite.sets[name]
             if source.dataset.path == dataset.path:
                 common = {"suite": suite.name, "dataset": name, "model": contender.name}
-                rows = [{**common, **row} for row in answer(seen.of(source.group))]
-                datasets.write_shard(shard[name], pa.Table.from_pylist(rows, schema=SCHEMA))
+                tables = _tables(suite, source, seen, answer, common)
+                _write_tables(shard[name], tables)
 
 
-def _answering(suite: Suite, model: Model) -> Callable[[Embedded], Iterator[Row]]:
-    if isinstance(suite, Classification):
-        return functools.partial(named, contest(model, class_names(suite), suite.templates))
-    assert isinstance(model, Encoder)  # predict() asks no classifier to match
-    return functools.partial(matched, model, suite.template)
+class _Seen:
+    """A dataset's embeddings: out of the cache a part at a time, or all of them in memory."""
+
+    def __init__(
+        self, dataset: Dataset, contender: Contender, model: Model, config: EmbedConfig
+    ) -> None:
+        self.load = contender.load if config.workers else lambda: model
+        self.dataset, self.config = dataset, config
+        self.kept = embeddings(dataset, contender, config) if config.cache else None
+
+    @functools.cached_property
+    def whole(self) -> Embedded:
+        """All of them, sorted by image_id."""
+        if self.kept is not None:
+            return whole(self.kept)
+        return embed(self.dataset, self.load, self.config)
+
+    def parts(self) -> Iterator[Embedded]:
+        """All of them, in parts that need not stand in memory together."""
+        yield from [self.whole] if self.kept is None else parts(self.kept)
+
+
+def _tables(
+    suite: Suite, source: Source, seen: _Seen, answer: Answer, common: dict[str, str]
+) -> Iterator[pa.Table]:
+    """Rows of one set; only naming, which asks each image alone, can go part by part."""
+    stream = seen.parts() if isinstance(suite, Classification) else iter([seen.whole])
+    group = "" if isinstance(suite, Probe) else source.group
+    for part in stream:
+        rows = answer(source, part.of(group).within(source.classes))
+        while block := list(islice(rows, ROWS_A_TABLE)):
+            yield pa.Table.from_pylist([{**common, **row} for row in block], schema=SCHEMA)
+
+
+def _write_tables(path: str, tables: Iterator[pa.Table]) -> None:
+    def write(stream: Any) -> None:
+        with pq.ParquetWriter(stream, SCHEMA) as writer:
+            for table in tables:
+                writer.write_table(table)
+
+    datasets.write_file(path, write)
+
+
+def _answering(suite: Suite, model: Model) -> Answer:
+    """From a set and what was seen of it to its rows; classifiers are made once a class list."""
+    if isinstance(suite, Retrieval):
+        assert isinstance(model, Encoder)  # predict() asks no classifier to match
+        return lambda source, seen: matched(model, suite.template, seen)
+    shared = functools.cache(lambda: tuple(class_names(suite)))
+    if isinstance(suite, Probe):
+        return lambda source, seen: probed(suite, source.classes or shared(), seen)
+    templates = suite.templates
+
+    @functools.cache
+    def classifier(
+        classes: tuple[str, ...], own: tuple[str, ...], said: tuple[str, ...]
+    ) -> Contest:
+        return contest(model, list(classes or shared()), own or templates, said)
+
+    return lambda source, seen: named(
+        classifier(source.classes, source.templates, source.said), seen
+    )
 
 
 def _shards(folder: str) -> list[str]:

@@ -100,6 +100,7 @@ SUITES: dict[str, list[Expectation]] = {
         _between("original_width", 64, None, critical=False),
     ],
     "captioned": [*_IMAGE, *_present("status")],
+    "embeddings": [_unique("image_id"), _matches("content", ID), *_present("class_name", "group")],
     "labelled": [_unique("image_id"), *_present("class_name", "group"), _between("label", 0, None)],
     "screens": [
         _unique("screen_id"),

@@ -185,6 +185,17 @@ LABELLED = pa.schema(
         ),
     ]
 )
+EMBEDDINGS = pa.schema(
+    [
+        _column("image_id", pa.string(), "of the labelled image; by embed"),
+        _column("content", pa.string(), "blake2b of the image's bytes, 32 hex digits; by embed"),
+        _column("class_name", pa.string(), "name of the class, or the caption; by embed"),
+        _column("group", pa.string(), "of the labelled image, such as its split; by embed"),
+        _column(
+            "vector", pa.list_(pa.float32()), "embedding or logits, null if undecodable", True
+        ),
+    ]
+)
 SCORES = pa.schema(
     [
         _column("suite", pa.string(), "zero-shot, shift, retrieval or supervised; by score"),
@@ -208,6 +219,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "captioned": CAPTIONED,
     "labelled": LABELLED,
+    "embeddings": EMBEDDINGS,
     "screens": SCREENS,
     "scores": SCORES,
 }

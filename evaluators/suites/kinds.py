@@ -1,4 +1,4 @@
-"""The two kinds of suite: pictures to be named, and pictures to be matched with their captions.
+"""The kinds of suite: pictures to be named, matched with their captions, or learnt from.
 
 A suite is data: which evaluation sets, under which names, with which templates. Its classes are all
 those that its sets hold, so that every set is an equally hard contest, and a set may show a few of
@@ -24,6 +24,15 @@ class Source:
     dataset: Dataset
     group: str = ""
     """Value of the column `group`; empty takes all rows."""
+    classes: tuple[str, ...] = ()
+    """The contest, in order, where the set has one of its own; rows of other classes are left out.
+    Empty: all classes that the suite's sets hold."""
+    said: tuple[str, ...] = ()
+    """The same classes as prompts say them; empty: as they are."""
+    templates: tuple[str, ...] = ()
+    """The set's own prompts; empty: the suite's."""
+    metric: str = ""
+    """The metric that the set is cited by; top1 unless told."""
 
 
 def by_group(dataset: Dataset) -> dict[str, Source]:
@@ -74,11 +83,41 @@ class Retrieval:
         return {"name": self.name, "sets": _plan(self.sets), "template": self.template}
 
 
-Suite = Classification | Retrieval
+@dataclass(frozen=True)
+class Probe:
+    """Logistic regression on embeddings: trained on a set's split `train`, asked about `test`.
+
+    C is picked on the split `val`, or on a share of `train` where there is none, and the classifier
+    then fitted to both, as in CLIP's appendix A.3. With k shots it is fitted to k images a class.
+    """
+
+    name: str
+    sets: Mapping[str, Source]
+    """Their groups are ignored: the splits are groups of the dataset."""
+    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    seeds: int = 3
+    """Draws of the k images."""
+    validation: float = 0.2
+    """Share of `train` that C is picked on where there is no `val`."""
+
+    def plan(self) -> dict[str, Any]:
+        """What its predictions depend on, besides the sets' rows."""
+        settings = [list(self.shots), self.seeds, self.validation]
+        return {"name": self.name, "sets": _plan(self.sets), "probe": settings}
 
 
-def _plan(sets: Mapping[str, Source]) -> dict[str, list[str]]:
-    return {name: [s.dataset.manifest.content_hash, s.group] for name, s in sets.items()}
+Suite = Classification | Retrieval | Probe
+
+
+def _plan(sets: Mapping[str, Source]) -> dict[str, list[Any]]:
+    return {
+        name: [
+            s.dataset.manifest.content_hash,
+            s.group,
+            *([list(s.classes), list(s.said), list(s.templates)] if s.classes else []),
+        ]
+        for name, s in sets.items()
+    }
 
 
 def datasets_of(sources: Iterable[Source]) -> list[Dataset]:
@@ -86,10 +125,15 @@ def datasets_of(sources: Iterable[Source]) -> list[Dataset]:
     return list({source.dataset.path: source.dataset for source in sources}.values())
 
 
-def class_names(suite: Classification) -> list[str]:
-    """The suite's classes, sorted. Names count, since sets may number them differently."""
+def class_names(suite: Classification | Probe) -> list[str]:
+    """The classes of the sets without a list of their own, sorted.
+
+    Names count, since sets may number them differently.
+    """
     found: set[str] = set()
     for source in suite.sets.values():
+        if source.classes:
+            continue
         table = source.dataset.table(["class_name", "group"])
         if source.group:
             table = table.filter(pc.equal(table["group"], source.group))
