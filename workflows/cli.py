@@ -34,6 +34,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "CapFiltConfig",
         "a samples dataset to one that is captioned and filtered by BLIP",
     ),
+    "render-screens": (
+        "workflows.render_screens",
+        "RenderScreensConfig",
+        "interface templates to screens with the DOM's truth",
+    ),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
     "verify": ("workflows.inspect", "Verify", "datasets against their manifests, shard by shard"),

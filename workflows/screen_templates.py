@@ -34,6 +34,10 @@ _BOOTSTRAP_4 = {
     r"/icheck-bootstrap/(.*)$": r"icheck/package/\1",
     r"/[Cc]hart\.?js/(?:dist/)?Chart(?:\.min)?\.js": "chart/package/dist/Chart.min.js",
 }
+_MATERIAL_ICONS = {
+    r"googleapis\.com/icon": "material-icons/package/iconfont/material-icons.css",
+    r"googleapis\.com/(material-icons.*\.woff2?)": r"material-icons/package/iconfont/\1",
+}
 _WEUI = (
     *("button", "form", "list", "slider", "uploader", "article", "badge", "flex", "footer"),
     *("gallery", "grid", "icons", "loadmore", "panel", "preview", "progress", "dialog", "msg"),
@@ -96,7 +100,7 @@ ENTRIES = (
         "AdminBSB",
         "package",
         r"(index|pages/.*)\.html",
-        _PLAIN,
+        replace(_PLAIN, instead=_MATERIAL_ICONS),
     ),
     _entry(
         _npm("@digitallyhappy/backstrap", "0.5.1"),
@@ -124,6 +128,7 @@ ENTRIES = (
             fragments=_WEUI,
             devices=("phone", "tablet"),
             dark="media",
+            language="zh-CN",
             instead={r"/weui\.min\.js": "weui.js/package/dist/weui.min.js"},
         ),
     ),
@@ -165,6 +170,7 @@ LIBRARIES = {
     "bootstrap": _npm("bootstrap", "4.6.2", r"dist/.*\.(css|js)$"),
     "icheck": _npm("icheck-bootstrap", "3.0.1", r"\.css$"),
     "chart": _npm("chart.js", "2.9.4", r"dist/"),
+    "material-icons": _npm("material-icons", "1.13.14", r"iconfont/.*\.(css|woff2)$"),
     "weui.js": _npm("weui.js", "1.2.21", r"dist/"),
 }
 """What some templates want from elsewhere, by the name that `Template.instead` uses."""
@@ -252,7 +258,7 @@ def languages(folder: Path) -> dict[str, Language]:
         name = tag.replace("-", "_")
         path = next(folder.rglob(f"locale/{name}/LC_MESSAGES/*.mo"), None)
         if path is not None:
-            found[tag] = Language(tag, texts(path), tag in ("ar", "he"), fonts)
+            found[tag] = Language(tag, texts(path), fonts)
     return found
 
 

@@ -15,12 +15,13 @@ In order, the first rule that fits an element gives its class:
   SLIDER           <input type=range>, role=slider's track
   PROGRESS_BAR     <progress>, <meter>, .progress, role=progressbar's track
   DROPDOWN         <select>, role=combobox that is no input, .select2-selection, .bootstrap-select
-  TEXT_INPUT       other <input>s that take text, <textarea>, contenteditable, role=textbox
+  TEXT_INPUT       other <input>s that take text, <textarea>, contenteditable, role=textbox; with
+                   the framed row that one without a frame fills
   TAB              role=tab, [data-toggle=tab], entries of .nav-tabs, .uk-tab, .tab-item
   BUTTON           <button>, submit and button inputs, role=button, .btn, .ui-btn: if a fill, a
-                   frame or a shadow of its own bounds it; else a PICTOGRAM or a LINK by its content
+                   frame or a shadow of its own bounds it; else, if text is in it, a LINK
   PICTOGRAM        an icon font's letter, an <svg> up to 64, an <img> up to 48, role=img that small
-  IMAGE            larger <img>, <svg>, <canvas>, <video>, <iframe>, and background pictures from 64
+  IMAGE            larger <img>, <svg>, <canvas> that is drawn on, <video>, <iframe>, and background pictures from 64
   TABLE            <table> of two or more rows, role=table|grid; layout tables are not
   TOOLBAR          role=toolbar|banner, <header>, .navbar ...: two thirds of its room wide, at most
                    150 high
@@ -258,6 +259,17 @@ function stateOf(e) {
   return found.concat(now ? ['value=' + now] : []).sort().join(' ');
 }
 
+/* Whether nothing was drawn on a canvas; one that may not be read counts as drawn on. */
+function blank(canvas) {
+  try {
+    const context = canvas.getContext('2d');
+    if (!context || !canvas.width || !canvas.height) return !canvas.width || !canvas.height;
+    const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    for (let k = 3; k < data.length; k += 4 * 3) if (data[k]) return false;
+    return true;
+  } catch { return false; }
+}
+
 /* What a style sheet draws in place of a hidden checkbox. */
 function drawnFor(input) {
   const holders = [...(input.labels || []), input.nextElementSibling, parentOf(input)].filter(
@@ -287,8 +299,9 @@ const isSwitch = e => [e, parentOf(e), parentOf(e) && parentOf(parentOf(e))].som
 const NAV = '.sidebar, .main-sidebar, .sidenav, .side-nav, .sidebar-menu, .navbar-nav, #sidebar, .tabbar, ' +
   '.weui-tabbar, .ui-navbar, .menu_section, .sidebar-nav, .main-menu, .app-sidebar, .bottom-nav, .nav-primary';
 const links = e => e.querySelectorAll('a, button, [role=menuitem]').length;
-const isNav = e => (e.matches('nav, [role=navigation]') || e.matches(NAV)) &&
-  !e.closest('.pagination, .breadcrumb, .dropdown-menu') && !e.matches('.navbar, [role=tablist]') &&
+const isNav = (e, b) => (e.matches('nav, [role=navigation]') || e.matches(NAV)) &&
+  !e.closest('.pagination, .breadcrumb, .dropdown-menu') && !e.matches('[role=tablist]') &&
+  !(e.matches('.navbar') && wide(b) > high(b)) &&
   !e.querySelector('.breadcrumb, .pagination') && !/breadcrumb|pagin/i.test(words(e) + (e.getAttribute('aria-label') || '')) &&
   links(e) >= 2;
 const BARS = 'header, [role=banner], [role=toolbar], .navbar, .toolbar, .topbar, .main-header, .app-header, .ui-header, .top_nav, .nav_menu, .subnavbar';
@@ -299,7 +312,7 @@ function classOf(e, b, c) {
       e.matches('.modal-content, .ui-dialog-contain, .weui-dialog, .swal2-popup, .uk-modal-dialog'))
     if (w < 0.98 * W || h < 0.9 * H) return w >= 60 && h >= 40 ? 'DIALOG' : null;
   if (e.matches('.leaflet-container, .jvectormap-container, .mapael, [id^=gmap], [id$=map], [id^=map], .gmap, .jqvmap, [id*=vmap]') &&
-      w >= 100 && h >= 60 && !e.matches('input, a, li')) return 'MAP';
+      w >= 100 && h >= 60 && !e.matches('input, a, li') && !e.closest('svg') && e.querySelector('svg, canvas, img')) return 'MAP';
   if (e.matches('.keyboard, .keypad, .ui-keyboard, .weui-keyboard')) return 'KEYBOARD';
   if (e.matches('.carousel-indicators, .slick-dots, .swiper-pagination, .uk-dotnav, .owl-dots, .bx-pager')) return 'PAGER_INDICATOR';
   if (tag === 'input' && ['checkbox', 'radio'].includes(e.type))
@@ -325,16 +338,18 @@ function classOf(e, b, c) {
     r === 'button' || tag === 'summary' && bounded(e) || (tag === 'a' || tag === 'label' || tag === 'span' || tag === 'div') &&
     (has(e, / (btn|button|ui-btn|uk-button|weui-btn|btn-app) /) || tag === 'a' && has(e, / (page-link) /));
   if (act && bounded(e) && w >= 12 && h >= 12 && w * h < 0.25 * W * H) return 'BUTTON';
+  if (act && tag !== 'label' && fold(e.textContent) && !iconic(e)) return 'LINK';
   if (iconic(e)) return Math.max(w, h) <= 130 ? 'PICTOGRAM' : 'IMAGE';
   if (tag === 'svg' && !c.inside.closest('svg')) return Math.max(w, h) <= 64 ? 'PICTOGRAM' : 'IMAGE';
   if (tag === 'img' || r === 'img' && !fold(e.textContent))
     return Math.max(w, h) <= 48 ? 'PICTOGRAM' : 'IMAGE';
+  if (tag === 'canvas' && blank(e)) return null;
   if (['canvas', 'video', 'iframe', 'object', 'embed'].includes(tag)) return w >= 24 && h >= 24 ? 'IMAGE' : null;
   if (css(e).backgroundImage.startsWith('url') && w >= 40 && h >= 40 && w * h < 0.9 * W * H && !fold(e.textContent) && !e.querySelector('input, img, svg'))
     return Math.max(w, h) <= 48 ? 'PICTOGRAM' : 'IMAGE';
   if (tag === 'table' && r !== 'presentation' && r !== 'none' && e.rows.length >= 2 || r === 'table' || r === 'grid')
     return w >= 60 && h >= 30 && !c.within('TABLE') ? 'TABLE' : null;
-  if (isNav(e) && (w >= 60 && h >= 24) && !c.within('NAVIGATION_BAR') && !c.within('TOOLBAR')) return 'NAVIGATION_BAR';
+  if (isNav(e, b) && (w >= 60 && h >= 24) && !c.within('NAVIGATION_BAR') && !c.within('TOOLBAR')) return 'NAVIGATION_BAR';
   if ((e.matches(BARS) && !e.closest('.card, .panel, .modal, .dropdown-menu, article')) && h >= 24 && h <= 150 && w >= 0.55 * W && !c.within('TOOLBAR'))
     return b.y0 < 260 || css(e).position === 'fixed' ? 'TOOLBAR' : null;
   if ((tag === 'li' || ['listitem', 'option', 'menuitem'].includes(r) || has(e, / (list-group-item|weui-cell|dropdown-item|ui-li-static|item-content|media) /)) &&
@@ -381,6 +396,14 @@ function picturesIn(e, c) {
   }
 }
 const own = new Set(['BUTTON', 'TEXT_INPUT', 'DROPDOWN', 'CHECKBOX', 'RADIO_BUTTON', 'SWITCH', 'SLIDER', 'LABEL', 'LINK', 'TAB']);
+/* A field without a frame of its own is as large as the framed row that it fills. */
+function fieldOf(e, box) {
+  const row = parentOf(e);
+  if (framed(e) || filled(e) || !row || !bounded(row)) return box;
+  const b = boxOf(row.getBoundingClientRect());
+  const alone = row.querySelectorAll('input, textarea, select, button').length === 1;
+  return alone && high(b) < 1.7 * high(box) && wide(b) < 1.6 * wide(box) ? meet(b, clipOf(parentOf(row))) : box;
+}
 function toggle(e, kind, c) {
   let box = visibleBox(e), drawn = e;
   const s = css(e);
@@ -405,6 +428,7 @@ function visit(e, c) {
   if (!box) return descend(e, c);
   if (kind === 'CARD?') return card(e, box, c);
   if (kind === 'BUTTON' || kind === 'TAB' || kind === 'DROPDOWN' || kind === 'TEXT_INPUT') {
+    if (kind === 'TEXT_INPUT') Object.assign(box, fieldOf(e, box));
     const simple = ['input', 'select', 'textarea'].includes(e.localName);
     put(kind, e, box, simple ? valueOf(e) : joined(textIn(e)), c.depth);
     if (!simple) picturesIn(e, c.into(kind, e));
@@ -437,11 +461,12 @@ function card(e, box, c) {
     for (const one of found.slice(at)) one.depth -= 1;
   }
 }
-/* A link or a label is as large as its text; around blocks it is no element of its own. */
+/* A link or a label is as large as its text; around several blocks it is no element of its own. */
 function spoken(e, kind, c) {
   const blocks = [...e.querySelectorAll('p, div, h1, h2, h3, h4, h5, h6, img, input, select, textarea, ul')].filter(
     b => css(b).display !== 'none' && (b.tagName !== 'IMG' || b.width > 48));
-  if (blocks.length && (blocks.length > 1 || kind === 'LINK')) return descend(e, c);
+  const one = blocks.length === 1 && /^(P|DIV|H[1-6])$/.test(blocks[0].tagName);
+  if (blocks.length && !one && (blocks.length > 1 || kind === 'LINK')) return descend(e, c);
   const parts = textIn(e);
   if (!parts.length) return descend(e, c);
   put(kind, e, textBox(parts), joined(parts), c.depth, stateOf(e));

@@ -1,8 +1,8 @@
-/* Put a page into another language and font before it is measured: ({texts, language, right, fonts,
-seed}) => nothing. `texts` are real interface texts of the language, sorted by length; each text of
+/* Put a page into another language and font before it is measured: ({texts, language, fonts, seed})
+=> nothing. `texts` are real interface texts of the language, sorted by length; each text of
 the page gives way to one of about its length (a third of it in scripts that write a word in a
-letter or two), the same to the same. Numbers stay. Icon fonts keep their letters. */
-({texts, language, right, fonts, seed}) => {
+letter or two), the same to the same; a text runs from right to left where its letters do. Numbers stay. Icon fonts keep their letters. */
+({texts, language, fonts, seed}) => {
   const ICONS = /icon|awesome|glyph|symbols|simple-line|themify|ionicons|feather|weather|linea|entypo|flag/i;
   const hash = s => {
     let h = 2166136261 ^ seed;
@@ -40,6 +40,7 @@ letter or two), the same to the same. Numbers stay. Icon fonts keep their letter
     if (ICONS.test(getComputedStyle(e).fontFamily)) continue;
     if (fonts) e.style.setProperty('font-family', fonts, 'important');
     node.data = other(node.data);
+    if (texts.length && !e.dir) e.dir = 'auto';
   }
   for (const e of document.querySelectorAll('input, textarea, select')) {
     if (fonts) e.style.setProperty('font-family', fonts, 'important');
@@ -47,5 +48,4 @@ letter or two), the same to the same. Numbers stay. Icon fonts keep their letter
     if (['submit', 'button', 'reset'].includes(e.type)) e.value = other(e.value);
   }
   if (texts.length) document.documentElement.lang = language;
-  if (right) document.documentElement.dir = 'rtl';
 }

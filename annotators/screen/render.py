@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import mimetypes
 import os
 import re
@@ -43,18 +44,22 @@ FLAGS = (
     *("--font-render-hinting=none", "--disable-lcd-text"),
 )
 STILL = """
-*, *::before, *::after { animation: none !important; transition: none !important;
-  caret-color: transparent !important; scroll-behavior: auto !important;
-  pointer-events: auto !important; }
-[data-aos], .wow, .animated { opacity: 1 !important; visibility: visible !important; }
+*, *::before, *::after { animation-duration: 1ms !important; animation-delay: 0s !important;
+  animation-iteration-count: 1 !important; transition-duration: 1ms !important;
+  transition-delay: 0s !important; caret-color: transparent !important;
+  scroll-behavior: auto !important; pointer-events: auto !important; }
 """
-"""Also: everything can be hit, so that the DOM can be asked what lies on top."""
-SEEDED = """
-(() => { let s = 42; Math.random = () => {
+"""What moves has arrived, and says so to the page's scripts; and everything can be hit, so that the
+DOM can be asked what lies on top."""
+FIRST = f"""
+(() => {{ const sheet = new CSSStyleSheet(); sheet.replaceSync({json.dumps(STILL)});
+  document.adoptedStyleSheets = [sheet]; }})();
+(() => {{ let s = 42; Math.random = () => {{
   s = (s + 0x6D2B79F5) | 0; let t = Math.imul(s ^ (s >>> 15), 1 | s);
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t; return ((t ^ (t >>> 14)) >>> 0) / 4294967296; };
-})();
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t; return ((t ^ (t >>> 14)) >>> 0) / 4294967296; }};
+}})();
 """
+"""Runs before any script of a page."""
 
 
 class NoBrowserError(OSError):
@@ -157,7 +162,7 @@ def _context(
     context.set_default_timeout(1000 * seconds)
     context.route("**/*", functools.partial(_answer, shot=shot, sources=sources))
     context.route_web_socket("**/*", lambda socket: socket.close())
-    context.add_init_script(SEEDED)
+    context.add_init_script(FIRST)
     if shot.theme == "dark" and shot.template.dark != "media":
         context.add_init_script(shot.template.dark)
     try:
@@ -207,7 +212,7 @@ def _taken(page: Page, shot: Shot, sources: Sources) -> dict[str, Any]:
     page.on("dialog", lambda dialog: dialog.dismiss())
     page.clock.install(time=1_760_000_000_000)
     page.goto(f"{HOST}/{shot.page}", wait_until="load")
-    page.add_style_tag(content=STILL + _font_faces(sources))
+    page.add_style_tag(content=_font_faces(sources))
     page.evaluate(_script("dress.js"), _dress(shot, sources))
     page.clock.run_for(SETTLE_MS)
     top = page.evaluate(
@@ -255,9 +260,8 @@ def _dress(shot: Shot, sources: Sources) -> dict[str, Any]:
     language = sources.languages.get(shot.language, Language(shot.language))
     fonts = language.fonts or (f"'{shot.font}', sans-serif" if shot.font else "")
     return {
-        "texts": list(language.texts),
+        "texts": [] if shot.language == shot.template.language else list(language.texts),
         "language": language.tag,
-        "right": language.right_to_left,
         "fonts": fonts,
         "seed": int(shot.screen_id[:7], 16),
     }

@@ -51,6 +51,7 @@ class Template:
     instead: Mapping[str, str] = field(default_factory=dict)
     """Files from elsewhere: regular expression of a URL to the file, below the cache's folders by
     name, that is served in its place."""
+    language: str = "en"  # of its own texts
     held_out: bool = False
 
 
@@ -60,7 +61,6 @@ class Language:
 
     tag: str  # BCP 47
     texts: tuple[str, ...] = ()  # none: the page's own stay
-    right_to_left: bool = False
     fonts: str = ""  # a CSS font-family list; empty: the page's own
 
 
@@ -124,20 +124,23 @@ def _fragments(template: Template) -> list[str]:
 
 
 def shots(
-    of: Mapping[Template, Sequence[str]], languages: Sequence[str], fonts: Sequence[str], draw: Draw
+    of: Sequence[tuple[Template, Sequence[str]]],
+    languages: Sequence[str],
+    fonts: Sequence[str],
+    draw: Draw,
 ) -> list[Shot]:
     """The screens to take of the templates' pages: templates in turn, no screen twice.
 
     Fewer than asked for where the templates do not have so many.
     """
     taken: dict[str, Shot] = {}
-    turns = sorted(of, key=lambda template: template.name)
+    turns = sorted(of, key=lambda one: one[0].name)
     for turn in range(20 * max(1, draw.screens)):
-        for template in turns:
+        for template, its_pages in turns:
             if len(taken) >= draw.screens:
                 return list(taken.values())
-            if of[template]:
-                shot = _shot(template, of[template], turn, languages, fonts, draw)
+            if its_pages:
+                shot = _shot(template, its_pages, turn, languages, fonts, draw)
                 taken.setdefault(shot.screen_id, shot)
     return list(taken.values())
 
@@ -163,6 +166,7 @@ def _shot(
         device = "tablet"
     if device not in template.devices:
         device = one(template.devices, "another device")
+    languages = [tag for tag in languages if tag != template.language]
     translated = bool(languages) and chance("translated") < draw.translated
     refonted = not translated and bool(fonts) and chance("refonted") < draw.refonted
     return Shot(
@@ -171,6 +175,6 @@ def _shot(
         1 + int(3 * chance("view")) if chance("scrolled") < draw.scrolled else 0,
         device,
         "dark" if template.dark and chance("dark") < draw.dark else "light",
-        one(languages, "language") if translated else "en",
+        one(languages, "language") if translated else template.language,
         one(fonts, "font") if refonted else "",
     )
