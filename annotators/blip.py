@@ -1,4 +1,4 @@
-"""BLIP checkpoints, ours or public ones, as a captioner and as a matcher.
+"""BLIP and BLIP-2 checkpoints, ours or public ones, as a captioner and as a matcher.
 
 The images of a batch go through the ViT once. Texts are judged in order of their length, so that
 little padding is computed, and all texts of an image look at the same keys and values.
@@ -8,39 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from annotators.captions import OK, Judged, Written
+from annotators.frame import Frame
 from models.generation import GenerationConfig
-from models.pixels import Fit, decode, normalise
+from models.pixels import Fit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.blip.blip import BLIP
-
 TEXTS_A_PASS = 64
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An encoded image to the bytes of its pixels, uint8 (3, height, width); a `Prepare`."""
-
-    size: tuple[int, int]  # height and width, pixels
-    fit: Fit = "pad"  # how an image of another shape gets into it
-
-    def __call__(self, image: bytes) -> bytes:
-        """Raises what Pillow raises for what it cannot read."""
-        return decode(image, self.size, self.fit).tobytes()
-
-    def tensor(self, images: Sequence[bytes]) -> Tensor:
-        """Normalised float pixels (B, 3, height, width) of prepared images."""
-        import torch
-
-        pixels = np.stack([np.frombuffer(image, np.uint8) for image in images])
-        return normalise(torch.from_numpy(pixels.reshape(-1, 3, *self.size).copy()))
 
 
 @dataclass(frozen=True)
@@ -63,25 +41,21 @@ class Words(Protocol):
     def decode(self, ids: list[int]) -> str:
         """The text of ids."""
 
-    def __call__(self, texts: Sequence[str], context_length: int, cut: bool = False) -> Tensor:
-        """Ids (B, L), start and end included."""
-
 
 class Loaded:
-    """A BLIP with its words, on the GPU if there is one."""
+    """A checkpoint of one of `kinds`, on the GPU if there is one."""
 
-    def __init__(self, path: str, fit: Fit) -> None:
+    def __init__(self, path: str, fit: Fit, kinds: tuple[type, ...]) -> None:
         import torch
 
-        from models.blip.blip import BLIP
-        from models.weights import load, load_words
+        from models.weights import load
 
-        model = load(path)
-        if not isinstance(model, BLIP):
-            raise ValueError(f"{path} holds a {type(model).__name__}; legal: a BLIP")
+        model: Any = load(path)
+        if type(model) not in kinds:
+            legal = ", ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"{path} holds a {type(model).__name__}; legal: {legal}")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: BLIP = model.to(self.device)
-        self.words: Words = load_words(path)
+        self.model = model.to(self.device)
         self.prepare = Frame(model.config.vision.image_size, fit)
 
     def states(self, images: Sequence[bytes]) -> Tensor:
@@ -89,18 +63,27 @@ class Loaded:
         import torch
 
         with torch.inference_mode():
-            return self.model.image_states(self.prepare.tensor(images).to(self.device))
+            pixels_B3HW = self.prepare.tensor(images).to(self.device)
+            states_BSC: Tensor = self.model.image_states(pixels_B3HW)
+        return states_BSC
 
 
 class BLIPCaptioner(Loaded):
-    """A BLIP's image-grounded decoder."""
+    """A BLIP's image-grounded decoder; a BLIP-2's, or the language model behind it."""
 
     def __init__(self, path: str, fit: Fit = "pad", config: Captioning | None = None) -> None:
-        super().__init__(path, fit)
+        from models.blip.blip import BLIP
+        from models.blip2.blip2 import BLIP2
+        from models.blip2.language import BLIP2Language
+        from models.weights import load_words
+
+        super().__init__(path, fit, (BLIP, BLIP2, BLIP2Language))
         self.config = config or Captioning()
-        if self.model.config.part == "matcher":
-            raise ValueError(f"{path} is a matcher; legal: a captioner, or the whole BLIP")
-        self.model.pack()
+        if getattr(self.model.config, "part", "whole") == "matcher":
+            raise ValueError(f"{path} is a matcher; legal: a captioner, or the whole")
+        self.words: Words = load_words(path)
+        if isinstance(self.model, BLIP):
+            self.model.pack()
 
     def captions(self, images: Sequence[bytes], keys: Sequence[str]) -> list[Written]:
         """`each` captions of every image, drawn by (seed, image id, number)."""
@@ -110,25 +93,40 @@ class BLIPCaptioner(Loaded):
         rows = self.model.caption(
             self.states(images), config.generation, prompt, each=config.each, keys=names
         )
-        text = self.model.config.text
-        marks = {
-            text.start,
-            text.encode,
-            text.decode,
-        }  # no words; our tokenizer has not all of them
+        marks = _marks(self.model.config)
         spelt = [[*(prompt or ()), *(word for word in row if word not in marks)] for row in rows]
         texts = [self.words.decode(row).strip() for row in spelt]
         starts = range(0, len(texts), config.each)
         return [Written(tuple(texts[at : at + config.each])) for at in starts]
 
 
+def _marks(config: Any) -> set[int]:
+    """Ids that are no words, which a tokenizer of ours may not even have."""
+    behind = hasattr(config, "language")  # the language model writes, not the former
+    holder = config if behind else getattr(config, "text", None) or config.former
+    names = ("start", "encode", "decode")
+    return {getattr(holder, name) for name in names if hasattr(holder, name)}
+
+
 class BLIPMatcher(Loaded):
-    """A BLIP's image-grounded encoder, and the cosine of its contrastive features."""
+    """A BLIP's or BLIP-2's image-grounded encoder, and the cosine of the contrastive features."""
 
     def __init__(self, path: str, fit: Fit = "pad") -> None:
-        super().__init__(path, fit)
+        from models.blip.blip import BLIP
+        from models.blip2.blip2 import BLIP2
+        from models.tokenizers.published import PublishedTokenizer
+        from models.weights import load_words
+
+        super().__init__(path, fit, (BLIP, BLIP2))
         if self.model.config.part == "captioner":
-            raise ValueError(f"{path} is a captioner; legal: a matcher, or the whole BLIP")
+            raise ValueError(f"{path} is a captioner; legal: a matcher, or the whole")
+        config = self.model.config
+        text = config.text if isinstance(self.model, BLIP) else config.former
+        self.context_length: int = text.context_length
+        words = load_words(path)
+        if isinstance(words, PublishedTokenizer):
+            raise ValueError(f"{path} holds the tokenizer of a language model; legal: WordPiece's")
+        self.words = words
 
     def judge(self, images: Sequence[bytes], texts: Sequence[Sequence[str]]) -> list[list[Judged]]:
         """Similarity and matching probability of every text with its image."""
@@ -149,7 +147,7 @@ class BLIPMatcher(Loaded):
         return out
 
     def _status(self, ids: list[int]) -> str:
-        if len(ids) > self.model.config.text.context_length - 2:
+        if len(ids) > self.context_length - 2:
             return "too_long"
         unknown = getattr(self.words, "unknown", None)
         return "unknown_script" if set(ids) == {unknown} else OK
@@ -161,14 +159,15 @@ class BLIPMatcher(Loaded):
         import torch
         from torch.nn import functional as F
 
-        length = self.model.config.text.context_length
         with torch.inference_mode():
-            tokens_NL = self.words(texts, length, cut=True).to(self.device)
+            tokens_NL = self.words(texts, self.context_length, cut=True).to(self.device)
             images_N = torch.tensor(image_of, device=self.device)
             used, where_N = torch.unique(images_N, return_inverse=True)
             used_BSC = states_BSC[used]
             fits_N = self.model.itm_logits(used_BSC, tokens_NL, where_N).softmax(dim=1)[:, 1]
-            image_BE = F.normalize(self.model.encode_image(used_BSC), dim=1)
+            image_BE = F.normalize(self.model.encode_image(used_BSC), dim=-1)
             text_NE = F.normalize(self.model.encode_text(tokens_NL), dim=1)
-            cosine_N = (image_BE[where_N] * text_NE).sum(dim=1)
+            cosine_N = torch.einsum("n...e,ne->n...", image_BE[where_N], text_NE)
+            if cosine_N.ndim == 2:  # BLIP-2: of the query that fits best
+                cosine_N = cosine_N.amax(dim=1)
         return list(zip(cosine_N.tolist(), fits_N.tolist(), strict=True))

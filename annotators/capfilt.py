@@ -51,7 +51,8 @@ class Rule:
 
     kinds: tuple[Kind, ...] = (WEB, SYNTHETIC)  # whose texts
     filtered: bool = True  # whether the matcher decides; else every text that it could read stays
-    threshold: float = 0.5  # least probability of matching; the authors' rule
+    by: Literal["probability", "similarity"] = "probability"  # of matching, or CLIP's cosine
+    threshold: float = 0.5  # least value of that; the authors' rule is a probability of 0.5
 
 
 class PrepareImages:
@@ -226,7 +227,7 @@ def verdict(text: Mapping[str, Any], rule: Rule) -> str:
         return f"{text['kind']}_left_out"
     if text["status"] not in (OK, "too_long"):
         return f"{text['kind']}_{text['status']}"
-    if rule.filtered and not text["probability"] >= rule.threshold:
+    if rule.filtered and not text[rule.by] >= rule.threshold:
         return f"{text['kind']}_unmatched"
     return "kept"
 

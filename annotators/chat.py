@@ -77,12 +77,15 @@ class Chat:
             self.kept.close()
 
     def answers(
-        self, conversations: Sequence[list[Message]], extra: Message | None = None
+        self,
+        conversations: Sequence[list[Message]],
+        extra: Message | Sequence[Message] | None = None,
     ) -> list[Reply]:
         """A reply to each conversation, in order; `extra` goes into each request, such as a
-        response format or a seed.
+        response format, or is one for each, such as a seed.
         """
-        payloads = [self._payload(messages, extra) for messages in conversations]
+        every = extra if isinstance(extra, Sequence) else [extra] * len(conversations)
+        payloads = [self._payload(m, e) for m, e in zip(conversations, every, strict=True)]
         return asyncio.run(self._all(payloads))
 
     def _payload(self, messages: list[Message], extra: Message | None) -> Message:

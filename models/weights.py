@@ -32,6 +32,7 @@ from models.pic2word import Pic2Word, Pic2WordConfig
 from models.screenai import ScreenAI, ScreenAIConfig
 from models.t5 import T5, T5Config
 from models.tokenizers.clip import Tokenizer
+from models.tokenizers.published import PublishedTokenizer
 from models.tokenizers.wordpiece import WordPiece
 from models.vision.vit import ViT, ViTConfig
 from pipelines.datasets import filesystem, write_file, write_json
@@ -230,14 +231,21 @@ def _is_ours(path: str) -> bool:
     return is_file(file) and "kind" in json.loads(read_bytes(file))
 
 
-def load_words(path: str) -> Tokenizer | WordPiece:
-    """The tokenizer in the folder `path` of a text model, ours or a published BERT's."""
+def load_words(path: str) -> Tokenizer | WordPiece | PublishedTokenizer:
+    """The tokenizer in the folder `path` of a text model: ours, a published BERT's, or that of the
+    language model in a published BLIP-2.
+    """
     from models.public import formats
 
     file = posixpath.join(path, TOKENIZER)
-    if formats.is_file(file) and "merges" in json.loads(read_bytes(file)):
+    if not formats.is_file(file):
+        return WordPiece.from_folder(path)
+    kept = json.loads(read_bytes(file))
+    if "merges" in kept:
         return load_tokenizer(path)
-    return WordPiece.from_folder(path)
+    if kept.get("model", {}).get("type") == "WordPiece":
+        return WordPiece.from_folder(path)
+    return PublishedTokenizer.from_folder(path)
 
 
 def load_tokenizer(path: str) -> Tokenizer:

@@ -2,9 +2,10 @@
 
     sightmill capfilt --data.input corpus/samples --out corpus-capfilt
 
-BLIP is pre-trained on the corpus as it is; a captioner and a filter are fine-tuned from it, apart,
-on a small clean set; the captioner writes a text for every image, the filter judges web and written
-texts alike; what passes, and the clean set, is the new corpus, on which a fresh BLIP is trained.
+BLIP is pre-trained on the corpus as it is, its encoders by contrast first; a captioner and a filter
+are fine-tuned from it, apart, on a small clean set; the captioner writes a text for every image,
+the filter judges web and written texts alike; what passes, and the clean set, is the new corpus, on
+which a fresh BLIP is trained.
 Out come the datasets `captioned` (every text with its scores) and `samples` (what the rule keeps),
 the checkpoints, and figures on held-out clean pairs. Checkpoints given by `--captioner` and
 `--matcher` (ours, or public BLIPs) take the place of those trained here.
@@ -13,12 +14,13 @@ the checkpoints, and figures on held-out clean pairs. Checkpoints given by `--ca
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 
-from annotators.blip import BLIPCaptioner, BLIPMatcher, Captioning, Frame
+from annotators.blip import Captioning
 from annotators.capfilt import Rule, Workers, write_captioned, write_decided
+from annotators.chat_captions import ChatCaptioning
+from annotators.choose import captioner_at, matcher_at
 from models.blip.blip import BLIPConfig
-from models.blip.halves import half_config
+from models.blip.halves import part_config
 from pipelines.datasets import Dataset
 from pipelines.engines import Engines, ray_session
 from pipelines.sorting import Shards
@@ -38,11 +40,13 @@ class CapFiltConfig:
     out: str
     """Folder of everything that is made."""
     captioner: str = ""
-    """Folder of a captioner to use; empty trains one."""
+    """A captioner to use: folder of a BLIP or BLIP-2, or URL of a chat server; empty trains one."""
     matcher: str = ""
-    """Folder of a filter to use; empty trains one."""
+    """Folder of a filter to use: a BLIP, BLIP-2 or CLIP; empty trains one."""
     model: BLIPConfig = settings.MODEL
     """The BLIP that is trained."""
+    contrast: Schedule = settings.CONTRAST
+    """Of the encoders that the first BLIP and the last begin with."""
     pretraining: Schedule = settings.PRETRAINING
     """Of the first BLIP and of the last."""
     captioner_tuning: Schedule = settings.CAPTIONER
@@ -51,6 +55,8 @@ class CapFiltConfig:
     """Of the filter on the clean pairs."""
     captioning: Captioning = field(default_factory=Captioning)
     """How captions are written."""
+    chat: ChatCaptioning = field(default_factory=ChatCaptioning)
+    """How a chat server is asked for them."""
     rule: Rule = field(default_factory=Rule)
     """Which texts are kept."""
     workers: Workers = field(default_factory=Workers)
@@ -66,22 +72,29 @@ class CapFiltConfig:
             captioner, matcher = models_of(job, self, sets)
             captioned = caption_and_judge(job, self, sets.web, captioner, matcher)
             corpus = decide(job, "samples", captioned, self.rule, sets.clean)
-            train_model(job, "blip", self.model, corpus, self.pretraining)
+            pretrained(job, "blip", self, corpus)
         job.console.summary(self.out)
+
+
+def pretrained(job: Job, folder: str, config: CapFiltConfig, data: Dataset) -> Dataset:
+    """A whole BLIP that has seen `data` alone: its encoders by contrast, then all of it."""
+    encoders = part_config(config.model, "encoders")
+    begun = train_model(job, f"{folder}-encoders", encoders, data, config.contrast)
+    return train_model(job, folder, config.model, data, config.pretraining, begun)
 
 
 def models_of(job: Job, config: CapFiltConfig, sets: Sets) -> tuple[str, str]:
     """Folders of the captioner and of the filter, given or trained."""
     if config.captioner and config.matcher:
         return config.captioner, config.matcher
-    whole = train_model(job, "pretrained", config.model, sets.web, config.pretraining)
+    whole = pretrained(job, "pretrained", config, sets.web)
     captioner, matcher = config.captioner, config.matcher
     if not captioner:
-        half = half_config(config.model, "captioner")
+        half = part_config(config.model, "captioner")
         tuned = train_model(job, "captioner", half, sets.clean, config.captioner_tuning, whole)
         captioner = tuned.path
     if not matcher:
-        half = half_config(config.model, "matcher")
+        half = part_config(config.model, "matcher")
         tuned = train_model(job, "matcher", half, sets.clean, config.matcher_tuning, whole)
         matcher = tuned.path
     return captioner, matcher
@@ -91,37 +104,29 @@ def caption_and_judge(
     job: Job, config: CapFiltConfig, web: Dataset, captioner: str, matcher: str
 ) -> Dataset:
     """Every image of `web` with written captions, and every text with its scores."""
-    from models.weights import content_hash, read
-
     fit = config.pretraining.loading.fit
-    captions, judges = (Frame(_size(read(path)[0]), fit) for path in (captioner, matcher))
+    writes = captioner_at(captioner, fit, config.captioning, config.chat)
+    judges = matcher_at(matcher, fit)
     return job.build(
         "caption and filter",
         "captioned",
         lambda folder, _: write_captioned(
             web,
             folder,
-            partial(BLIPCaptioner, captioner, fit, config.captioning),
-            partial(BLIPMatcher, matcher, fit),
-            (captions, judges),
+            writes.make,
+            judges.make,
+            (writes.prepare, judges.prepare),
             config.workers,
             job.engines,
         ),
         config={
-            "captioner": content_hash(captioner),
-            "matcher": content_hash(matcher),
-            "captioning": config.captioning,
+            "captioner": writes.identity,
+            "matcher": judges.identity,
+            "captioning": config.chat if captioner.startswith("http") else config.captioning,
         },
         seed=config.captioning.generation.seed,
         parents=[web],
     )
-
-
-def _size(model: object) -> tuple[int, int]:
-    """Height and width of the images that a BLIP takes."""
-    if not isinstance(model, BLIPConfig):
-        raise ValueError(f"{type(model).__name__} neither captions nor matches; legal: a BLIP")
-    return model.vision.image_size
 
 
 def decide(job: Job, folder: str, captioned: Dataset, rule: Rule, clean: Dataset) -> Dataset:

@@ -5,7 +5,9 @@ A ViT encodes the image, BERT (`models.blip.med`) reads or writes the text, and 
 summed: contrastive (ITC, against momentum copies and their queues, with soft targets), matching
 (ITM, on hard negatives) and language (LM, label smoothing 0.1). CapFilt's captioner and filter are
 the two halves of the model, each fine-tuned from the whole: `part` says which a model is, and
-public checkpoints that are one half are read as that half.
+public checkpoints that are one half are read as that half. The authors begin with an image encoder
+trained on ImageNet and with BERT; who has neither trains the `encoders` by contrast alone first, at
+a fraction of the whole's cost, and goes on from them.
 
 A loss changes nothing that is saved; `constrain` does, once a step, so that a run resumes exactly.
 Negatives couple the examples of a batch: a captioner can be trained in micro-batches, and nothing
@@ -54,7 +56,7 @@ class BLIPConfig:
 
     vision: ViTConfig = field(default_factory=ViTConfig)  # image encoder, with a class token
     text: MEDConfig = field(default_factory=MEDConfig)  # text encoder and decoder
-    part: Literal["whole", "captioner", "matcher"] = "whole"  # which losses and heads it has
+    part: Literal["whole", "captioner", "matcher", "encoders"] = "whole"  # its losses and heads
     embedding: int = 256  # width of the joint space
     queue: int = 57600  # features that are kept of each kind; 0: CLIP's loss, no copies
     momentum: float = 0.995  # share of themselves that the copies keep, a step
@@ -62,6 +64,7 @@ class BLIPConfig:
     alpha: float = 0.4  # share of the soft targets when the ramp is over
     ramp: int = 10000  # steps over which it rises from 0
     smoothing: float = 0.1  # of the labels of the language loss
+    hardness: float = 1.0  # of negatives: factor on the scores they are drawn by; 0: any at random
     gather_negatives: bool = True  # draw them from the batch of all ranks
     prompt: tuple[int, ...] = ()  # ids before every caption, not scored: "a picture of"
 
@@ -78,23 +81,27 @@ BLIP_SMALL = BLIPConfig(
 
 
 class BLIP(Towers):
-    """Contrast, match and caption; a `captioner` lacks the former two, a `matcher` the latter."""
+    """Contrast, match and caption; a `captioner` lacks the former two, a `matcher` the last,
+    `encoders` the last two.
+    """
 
     def __init__(self, config: BLIPConfig) -> None:
-        matches, captions = config.part != "captioner", config.part != "matcher"
+        contrasts, self.matches = config.part != "captioner", config.part in ("whole", "matcher")
+        self.captions = config.part in ("whole", "captioner")
         text = replace(config.text, separate=config.text.separate and config.part == "whole")
-        width, embedding = config.vision.width, config.embedding
-        super().__init__(config.vision, text, width, embedding if matches else None)
+        width = None if config.part == "encoders" else config.vision.width
+        super().__init__(config.vision, text, width, config.embedding if contrasts else None)
         self.config = config
         self.momentum: Momentum | None = None
-        if captions:
+        if self.captions:
             self.word_head = WordHead(text.width, text.vocab_size, text.epsilon)
-        if matches:
+        if self.matches:
             self.matching_head = nn.Linear(text.width, 2)
+        if contrasts:
             self.temperature = nn.Parameter(torch.tensor(config.temperature))
-        if matches and config.queue:
-            copies = Towers(config.vision, replace(text, separate=False), None, embedding)
-            self.momentum = Momentum(copies, config.queue, embedding)
+        if contrasts and config.queue:
+            copies = Towers(config.vision, replace(text, separate=False), None, config.embedding)
+            self.momentum = Momentum(copies, config.queue, config.embedding)
             self.momentum.follow(self, 0.0)
 
     def itm_logits(
@@ -164,7 +171,7 @@ class BLIP(Towers):
         pack(self.image_tower)
         pack(self.text_tower)
         pack_weight(self.text_tower.embedding.weight)
-        if self.config.part != "matcher":
+        if self.captions:
             pack(self.word_head)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -178,9 +185,10 @@ class BLIP(Towers):
         parts: dict[str, Tensor] = {}
         if self.config.part != "captioner":
             parts["contrast"], to_text_BA, to_image_BA = self._contrast(states_BSC, batch)
+        if self.matches:
             pairs = self._pairs(states_BSC, cache, batch["tokens"], to_text_BA, to_image_BA)
             parts["matching"] = matching(self._match(*pairs))
-        if self.config.part != "matcher":
+        if self.captions:
             parts["words"] = word_mean(self._words(cache, batch["tokens"]))
         logged = {name: part.detach() for name, part in parts.items()}
         return {"loss": torch.stack(list(parts.values())).sum(), **logged}
@@ -215,7 +223,8 @@ class BLIP(Towers):
         each image with a hard negative text.
         """
         gathers = self.config.gather_negatives and world()[1] > 1
-        image_B, text_B = draw_negatives(to_text_BA, to_image_BA, gathers)
+        hardness = self.config.hardness
+        image_B, text_B = draw_negatives(hardness * to_text_BA, hardness * to_image_BA, gathers)
         if gathers:
             wrong = self.text_tower.look(gather_rows(states_BSC)[image_B])
             wrong_BL = gather_rows(tokens_BL)[text_B]

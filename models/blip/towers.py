@@ -58,7 +58,7 @@ class Towers(nn.Module):
         if images.device.type != "cpu" or torch.is_grad_enabled():
             return self.image_tower.sequence(images)
         tokens = math.prod(side // self.image_tower.config.patch_size for side in images.shape[2:])
-        parts = images.split(max(1, TOKENS_AT_ONCE // tokens))
+        parts = torch.split(images, max(1, TOKENS_AT_ONCE // tokens))
         return torch.cat([self.image_tower.sequence(part) for part in parts])
 
     def encode_image(self, images: Tensor) -> Tensor:

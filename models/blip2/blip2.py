@@ -128,7 +128,7 @@ class BLIP2(ImageQueries):
         self,
         images: Tensor,
         generation: GenerationConfig,
-        prompt: Sequence[int] = (),
+        prompt: Sequence[int] | None = None,
         *,
         each: int = 1,
         keys: Sequence[str] | None = None,
@@ -137,13 +137,13 @@ class BLIP2(ImageQueries):
 
         Args:
             images: pixels or `image_states`; encoded, and asked by the queries, once.
-            prompt: ids that every caption begins with.
+            prompt: ids that every caption begins with; none if None.
             keys: B x each names that the random numbers of nucleus sampling come from.
         """
         with torch.inference_mode():
             cache = self.look(images)
             self.former.query(cache)
-        begun = [self.config.former.decode, *prompt]
+        begun = [self.config.former.decode, *(prompt or ())]
 
         def advance(tokens_BL: Tensor, cache: Cache) -> Tensor:
             return self._words_of(self.former.write(tokens_BL, cache)[:, -1])

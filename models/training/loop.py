@@ -184,8 +184,8 @@ def train(
             it is, an unfinished one is resumed, one of another plan raises RunError.
         data: a `samples` dataset for a CLIP, a `labelled` one for a classifier; for a GPT the files
             of texts, a path with wildcards.
-        start: a checkpoint to go on from, of the same model, or of the whole that this is a half
-            of; empty draws the weights.
+        start: a checkpoint to go on from, of the same model, of the whole that this is a half of,
+            or of the encoders of this whole; empty draws the weights.
         report: called on rank 0 with each line of the curve.
 
     Raises FloatingPointError where the loss is no longer finite.
@@ -205,7 +205,7 @@ def train(
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build(model_config)
         if start:
-            fit(model, starting_tensors(model_config, start), start)
+            fit(model, starting_tensors(model, start), start)
         model = model.to(device).train()
         Run(folder, plan, model, loader, config, device, report).to_the_end()
         if rank == 0:

@@ -1,19 +1,25 @@
-"""Weights to go on from: those of the same model, or a half of a whole BLIP's."""
+"""Weights to go on from: those of the same model, a half of a whole BLIP's, or a whole BLIP's
+encoders.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import cast
+
+from torch import Tensor, nn
 
 from models.blip.blip import BLIPConfig
-from models.blip.halves import half
+from models.blip.halves import grown, half
 from models.weights import ModelConfig, read
 
 
-def starting_tensors(config: ModelConfig, path: str) -> dict[str, Tensor]:
-    """The state dict for a model of `config` out of the checkpoint at `path`, ours or published."""
+def starting_tensors(model: nn.Module, path: str) -> dict[str, Tensor]:
+    """A state dict for `model` out of the checkpoint at `path`, ours or published."""
     there, tensors = read(path)
+    config = cast("ModelConfig", model.config)
     if isinstance(config, BLIPConfig) and isinstance(there, BLIPConfig):
-        part = config.part
-        if there.part == "whole" and part != "whole":
-            return half(there, tensors, part)
+        if there.part == "whole" and config.part in ("captioner", "matcher"):
+            return half(there, tensors, config.part)
+        if there.part == "encoders" and config.part == "whole":
+            return grown(model.state_dict(), tensors)
     return tensors

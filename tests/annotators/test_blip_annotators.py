@@ -19,7 +19,8 @@ from transformers import (
     BlipForImageTextRetrieval,
 )
 
-from annotators.blip import BLIPCaptioner, BLIPMatcher, Captioning, Frame
+from annotators.blip import BLIPCaptioner, BLIPMatcher, Captioning
+from annotators.frame import Frame
 from models.blip.blip import BLIP
 from models.generation import GenerationConfig
 from models.tokenizers.clip import Tokenizer

@@ -19,7 +19,7 @@ from pipelines.web.images import ImageConfig, Picture, process
 from workflows import cli
 from workflows.capfilt_scores import pairs_of, swapped
 
-pytestmark = pytest.mark.timeout(900)  # five runs of Ray Train, each some seconds to start
+pytestmark = pytest.mark.timeout(900)  # six runs of Ray Train, each some seconds to start
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 220)}
 SHAPES = ("plain", "striped", "dotted")
 
@@ -76,7 +76,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     web = build(tmp / "input", list(rows("web", 60, noise=True)))
     clean = build(tmp / "clean-pairs", list(rows("clean", 48, noise=False)))
     flags = ["--data.input", web.path, "--data.clean", clean.path, "--out", str(tmp / "out")]
-    for part, steps in (("pretraining", 6), ("captioner-tuning", 4), ("matcher-tuning", 4)):
+    for part, steps in (
+        ("contrast", 6),
+        ("pretraining", 6),
+        ("captioner-tuning", 4),
+        ("matcher-tuning", 4),
+    ):
         flags += [f"--{part}.train.steps", str(steps), f"--{part}.train.batch-size", "16"]
     flags += ["--model.queue", "32", "--captioning.each", "2"]
     assert run(*flags) == 0
@@ -94,7 +99,7 @@ def test_what_comes_out(made: tuple[Path, list[str]]) -> None:
         assert all(0.0 <= text["probability"] <= 1.0 for text in row["texts"])
     kept = set(samples.table(["image_id"]).column(0).to_pylist())
     assert kept and not kept & set(held.table(["image_id"]).column(0).to_pylist())
-    for name in ("pretrained", "captioner", "matcher", "blip"):
+    for name in ("pretrained-encoders", "pretrained", "captioner", "matcher", "blip"):
         assert (out / name / "model.safetensors").exists()
     assert sum(samples.manifest.dropped.values()) > 0
 

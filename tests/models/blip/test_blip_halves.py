@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.blip.blip import BLIP, BLIPConfig
-from models.blip.halves import Half, half, half_config
+from models.blip.halves import Half, half, part_config
 from models.blip.med import MEDConfig, with_words
 from models.generation import GenerationConfig
 from models.vision.vit import ViTConfig
@@ -29,7 +29,7 @@ def test_a_half_does_what_the_whole_does(separate: bool, part: Half) -> None:
     whole = BLIP(config).eval()
     for parameter in whole.parameters():
         nn.init.normal_(parameter, std=0.3)
-    ours = BLIP(half_config(config, part)).eval()
+    ours = BLIP(part_config(config, part)).eval()
     fit(ours, half(config, whole.state_dict(), part), "whole")
     pixels = torch.randn(3, 3, 16, 16)
     tokens = torch.tensor([[38, 5, 6, 39], [38, 7, 39, 0], [38, 8, 9, 39]])
@@ -49,6 +49,6 @@ def test_a_half_does_what_the_whole_does(separate: bool, part: Half) -> None:
 
 
 def test_a_half_cannot_be_halved() -> None:
-    config = half_config(CONFIG, "matcher")
+    config = part_config(CONFIG, "matcher")
     with pytest.raises(ValueError, match="part='matcher' cannot be halved"):
         half(config, BLIP(config).state_dict(), "captioner")

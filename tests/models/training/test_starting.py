@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.blip.blip import BLIPConfig
-from models.blip.halves import half, half_config
+from models.blip.blip import BLIP, BLIPConfig
+from models.blip.halves import half, part_config
 from models.blip.med import MEDConfig, with_words
 from models.tokenizers.clip import Tokenizer
 from models.training.loaders import LoaderConfig
@@ -47,8 +48,8 @@ def run(folder: Path, model: BLIPConfig, data: str, start: str = "", **more: obj
 def test_a_half_goes_on_from_the_whole(make_data: Maker, tmp_path: Path, part: str) -> None:
     data = make_data(14)
     whole = run(tmp_path / "whole", WHOLE, data)
-    config = half_config(WHOLE, part)  # type: ignore[arg-type]
-    tensors = starting_tensors(config, whole)
+    config = part_config(WHOLE, part)  # type: ignore[arg-type]
+    tensors = starting_tensors(BLIP(config), whole)
     wanted = half(WHOLE, read_tensors(f"{whole}/model.safetensors"), part)  # type: ignore[arg-type]
     assert tensors.keys() == wanted.keys()
     assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
@@ -89,3 +90,27 @@ def test_a_start_that_does_not_fit_is_named(make_data: Maker, tmp_path: Path) ->
     wider = replace(WHOLE, embedding=20)
     with pytest.raises(WeightsError, match=r"image_projection.weight is \(12, 16\)"):
         run(tmp_path / "wider", wider, data, whole)
+
+
+@pytest.mark.parametrize("queue", [0, 16])
+def test_the_whole_goes_on_from_its_encoders(make_data: Maker, tmp_path: Path, queue: int) -> None:
+    data, whole = make_data(14), replace(WHOLE, queue=queue)
+    encoders = run(tmp_path / "encoders", part_config(whole, "encoders"), data)
+    trained = read_tensors(f"{encoders}/model.safetensors")
+    model = BLIP(whole)
+    drawn, begun = model.state_dict(), starting_tensors(model, encoders)
+    assert begun.keys() == drawn.keys()
+    assert all(torch.equal(begun[name], tensor) for name, tensor in trained.items())
+    own, decoder = (f"text_tower.blocks.1.{n}attention.qkv.weight" for n in ("", "decoder_"))
+    assert torch.equal(begun[decoder], trained[own])
+    assert torch.equal(begun["word_head.layer.weight"], drawn["word_head.layer.weight"])
+    assert run(tmp_path / "whole", whole, data, encoders)
+
+
+def test_encoders_have_contrast_alone(make_data: Maker, tmp_path: Path) -> None:
+    config = part_config(replace(WHOLE, queue=0), "encoders")
+    folder = run(tmp_path / "encoders", config, make_data(14))
+    line = json.loads(Path(folder, "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["contrast"] == line["loss"]
+    assert not {"matching", "words"} & line.keys()
+    assert not any("cross" in name for name in read_tensors(f"{folder}/model.safetensors"))
