@@ -16,6 +16,8 @@ from models.generation import GenerationConfig
 from models.pixels import Fit
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 TEXTS_A_PASS = 64
@@ -145,6 +147,18 @@ class BLIPMatcher(Loaded):
             for (ids, image, place), (similarity, probability) in zip(part, found, strict=True):
                 out[image][place] = Judged(similarity, probability, self._status(ids))
         return out
+
+    def features(
+        self, images: Sequence[bytes], texts: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Contrastive features (B, E) of prepared images and (N, E) of texts, not normalised."""
+        import torch
+
+        with torch.inference_mode():
+            tokens_NL = self.words(texts, self.context_length, cut=True).to(self.device)
+            image_BE = self.model.encode_image(self.states(images))
+            text_NE = self.model.encode_text(tokens_NL)
+        return image_BE.float().cpu().numpy(), text_NE.float().cpu().numpy()
 
     def _status(self, ids: list[int]) -> str:
         if len(ids) > self.context_length - 2:

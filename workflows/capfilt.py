@@ -84,10 +84,14 @@ def pretrained(job: Job, folder: str, config: CapFiltConfig, data: Dataset) -> D
 
 
 def models_of(job: Job, config: CapFiltConfig, sets: Sets) -> tuple[str, str]:
-    """Folders of the captioner and of the filter, given or trained."""
+    """Captioner and filter, given or trained."""
     if config.captioner and config.matcher:
         return config.captioner, config.matcher
-    whole = pretrained(job, "pretrained", config, sets.web)
+    return halves_of(job, config, sets, pretrained(job, "pretrained", config, sets.web))
+
+
+def halves_of(job: Job, config: CapFiltConfig, sets: Sets, whole: Dataset) -> tuple[str, str]:
+    """Captioner and filter, given or fine-tuned from `whole` on the clean pairs."""
     captioner, matcher = config.captioner, config.matcher
     if not captioner:
         half = part_config(config.model, "captioner")
@@ -101,14 +105,19 @@ def models_of(job: Job, config: CapFiltConfig, sets: Sets) -> tuple[str, str]:
 
 
 def caption_and_judge(
-    job: Job, config: CapFiltConfig, web: Dataset, captioner: str, matcher: str
+    job: Job,
+    config: CapFiltConfig,
+    web: Dataset,
+    captioner: str,
+    matcher: str,
+    made: str = "captioned",
 ) -> Dataset:
     """Every image of `web` with written captions, and every text with its scores."""
     fit = config.pretraining.loading.fit
     writes = captioner_at(captioner, fit, config.captioning, config.chat)
     judges = matcher_at(matcher, fit)
     return job.build(
-        "caption and filter",
+        f"write {made}",
         "captioned",
         lambda folder, _: write_captioned(
             web,
@@ -124,6 +133,7 @@ def caption_and_judge(
             "matcher": judges.identity,
             "captioning": config.chat if captioner.startswith("http") else config.captioning,
         },
+        folder=made,
         seed=config.captioning.generation.seed,
         parents=[web],
     )

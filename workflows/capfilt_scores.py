@@ -1,5 +1,9 @@
 """CapFilt's models on held-out clean pairs: what the filter finds, what is retrieved, what captions
 say.
+
+The noise is known where captions of other pictures are put in (`swapped`). What the web said about
+held-out pictures is known where the corpus holds them too: near-duplicates, which no model was
+trained on.
 """
 
 from __future__ import annotations
@@ -10,9 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from annotators.blip import BLIPMatcher
 from annotators.captions import Captioner, Matcher
+from evaluators.captions.diversity import diversity
+from evaluators.captions.score import score_captions
+from evaluators.pair_filter import FilterScore, score_filter
+from evaluators.retrieval import retrieve
+from evaluators.statistics import wilson
 from pipelines.datasets import Dataset
 from pipelines.records import uniform
+from pipelines.web.dedup import FINGERPRINT, DedupConfig, near_duplicates
 
 SWAPPED = 0.3
 
@@ -67,3 +78,66 @@ def captions_of(captioner: Captioner, pairs: Pairs) -> list[str]:
     prepared = [captioner.prepare(image) for image in pairs.images]
     found = captioner.captions(prepared, pairs.ids)
     return [written.texts[0] if written.texts else "" for written in found]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A score with its 95 % interval."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def found_swaps(matcher: Matcher, pairs: Pairs, seed: int) -> FilterScore:
+    """How well a low probability finds the swapped captions: they are what counts as positive."""
+    texts, wrong = swapped(pairs, seed)
+    misfit = 1.0 - probabilities(matcher, pairs.images, texts)
+    return score_filter(misfit, wrong, threshold=0.5, seed=seed)
+
+
+def retrieved(matcher: BLIPMatcher, pairs: Pairs) -> list[Figure]:
+    """R@1 by the contrastive features, both ways; an equal caption of another picture counts."""
+    image_BE, text_BE = matcher.features([matcher.prepare(i) for i in pairs.images], pairs.texts)
+    _, same = np.unique(pairs.texts, return_inverse=True)
+    partners = np.argwhere(same[:, None] == same[None, :])
+    figures = []
+    for name, queries, gallery in (
+        ("image_to_text_r1", image_BE, text_BE),
+        ("text_to_image_r1", text_BE, image_BE),
+    ):
+        hits = retrieve(queries, gallery, partners).ranks == 0
+        low, high = wilson(int(hits.sum()), len(hits))
+        figures.append(Figure(name, float(hits.mean()), low, high, len(hits)))
+    return figures
+
+
+def caption_figures(captions: Sequence[str], pairs: Pairs, seed: int = 0) -> list[Figure]:
+    """Every caption metric against the clean captions, and how much the captions vary."""
+    scored = score_captions(captions, [[text] for text in pairs.texts])
+    figures = []
+    for name, scores in scored.scores.items():
+        span = scores.interval(seed=seed)
+        figures.append(Figure(name, span.value, span.low, span.high, len(captions)))
+    said = diversity(captions)
+    nan = float("nan")
+    for name, value in (("distinct-1", said.distinct[0]), ("distinct-2", said.distinct[1])):
+        figures.append(Figure(name, value, nan, nan, len(captions)))
+    return figures
+
+
+def web_texts(source: Dataset, held_out: Dataset, seed: int) -> dict[str, str]:
+    """A text, drawn at random, that `source` has for each held-out picture that it holds too."""
+    looks, shown = (dataset.table(FINGERPRINT.names) for dataset in (source, held_out))
+    twins = near_duplicates(looks, shown, DedupConfig()).to_pylist()
+    wanted = {twin["image_id"]: twin["other_id"] for twin in twins}
+    found: dict[str, str] = {}
+    for batch in source.batches(["image_id", "texts"]):
+        for row in batch.to_pylist():
+            texts = [text["text"] for text in row["texts"]]
+            if row["image_id"] in wanted and texts:
+                draw = uniform(seed, "web text", row["image_id"])
+                found[wanted[row["image_id"]]] = texts[int(draw * len(texts))]
+    return found
