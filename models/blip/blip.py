@@ -37,11 +37,11 @@ from torch import Tensor, nn
 from models.blip.med import MEDConfig, WordHead, begin, dictated, trim, with_words
 from models.blip.towers import Batch, Momentum, Towers, unit
 from models.generation import GenerationConfig, generate
-from models.layers.cache import Cache, join
+from models.layers.cache import Cache
 from models.layers.packed import pack, pack_weight
 from models.training.matching import (
-    draw_negatives,
     matching,
+    matching_pairs,
     soft_contrastive,
     word_losses,
     word_mean,
@@ -186,7 +186,9 @@ class BLIP(Towers):
         if self.config.part != "captioner":
             parts["contrast"], to_text_BA, to_image_BA = self._contrast(states_BSC, batch)
         if self.matches:
-            pairs = self._pairs(states_BSC, cache, batch["tokens"], to_text_BA, to_image_BA)
+            scores = self.config.hardness * to_text_BA, self.config.hardness * to_image_BA
+            look, gather = self.text_tower.look, self.config.gather_negatives
+            pairs = matching_pairs(look, states_BSC, cache, batch["tokens"], scores, gather)
             parts["matching"] = matching(self._match(*pairs))
         if self.captions:
             parts["words"] = word_mean(self._words(cache, batch["tokens"]))
@@ -210,27 +212,6 @@ class BLIP(Towers):
         image_loss, to_image_BK = soft_contrastive(text_BE, image_KE, text_copy_BE, *sharing)
         A = world()[1] * len(image_BE)
         return (text_loss + image_loss) / 2, to_text_BK[:, :A], to_image_BK[:, :A]
-
-    def _pairs(
-        self,
-        states_BSC: Tensor,
-        cache: Cache,
-        tokens_BL: Tensor,
-        to_text_BA: Tensor,
-        to_image_BA: Tensor,
-    ) -> tuple[Cache, Tensor]:
-        """3B images and texts: the B that belong together, each text with a hard negative image,
-        each image with a hard negative text.
-        """
-        gathers = self.config.gather_negatives and world()[1] > 1
-        hardness = self.config.hardness
-        image_B, text_B = draw_negatives(hardness * to_text_BA, hardness * to_image_BA, gathers)
-        if gathers:
-            wrong = self.text_tower.look(gather_rows(states_BSC)[image_B])
-            wrong_BL = gather_rows(tokens_BL)[text_B]
-        else:
-            wrong, wrong_BL = cache.sources(image_B), tokens_BL[text_B]
-        return join([cache, wrong, cache]), torch.cat([tokens_BL, tokens_BL, wrong_BL])
 
     def _words(self, cache: Cache, tokens_BL: Tensor) -> Tensor:
         """Summed loss and number of words of each caption, (B, 2); the prompt is not scored."""

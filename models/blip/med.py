@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -126,24 +125,11 @@ class MEDBlock(Block):
             self.decoder_norm = make_norm(config.norm, config.width, config.epsilon)
             self.decoder_attention = make_attention(config)
 
-    def forward(
-        self,
-        x_BLD: Tensor,
-        *,
-        mask: Tensor | None = None,
-        causal: bool = False,
-        source_BSC: Tensor | None = None,
-        source_mask: Tensor | None = None,
-        caches: tuple[KeyValues, KeyValues] | None = None,
-    ) -> Tensor:
-        """The block on all tokens, as a decoder where it is causal; arguments as in `Block`."""
-        own, crossed = caches or (None, None)
-        decodes = causal and self.separate
-        norm = self.decoder_norm if decodes else self.norm_1
-        attention = self.decoder_attention if decodes else self.attention
-        x_BLD = self.add(x_BLD, norm, partial(attention, mask=mask, causal=causal, cache=own))
-        x_BLD = self.look(x_BLD, source_BSC, source_mask, crossed)
-        return self.add(x_BLD, self.norm_2, self.mlp)
+    def own(self, causal: bool) -> tuple[nn.Module, nn.Module]:
+        """The decoder's where the pass is causal and it has its own."""
+        if causal and self.separate:
+            return self.decoder_norm, self.decoder_attention
+        return super().own(causal)
 
 
 class WordHead(nn.Module):

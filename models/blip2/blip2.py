@@ -35,15 +35,15 @@ from models.blip.towers import Batch, unit
 from models.blip2.image_queries import EVA_G_14, ImageQueries, repeated
 from models.blip2.query_transformer import QueryTransformerConfig
 from models.generation import GenerationConfig, generate
-from models.layers.cache import Cache, join
+from models.layers.cache import Cache
 from models.training.matching import (
-    draw_negatives,
     matching,
+    matching_pairs,
     own_columns,
     word_losses,
     word_mean,
 )
-from models.training.objectives import gather_rows, world
+from models.training.objectives import gather_rows
 from models.vision.vit import ViTConfig
 
 
@@ -164,15 +164,16 @@ class BLIP2(ImageQueries):
         image_BQE = unit(self.image_projection(self.former.query(cache)))
         text_BE = unit(self.encode_text(tokens_BL))
         parts: dict[str, Tensor] = {}
-        parts["contrast"], to_text_BA, to_image_BA = self._contrast(image_BQE, text_BE)
-        pairs = self._pairs(states_BSC, images, tokens_BL, to_text_BA, to_image_BA)
+        parts["contrast"], scores = self._contrast(image_BQE, text_BE)
+        gather = self.config.gather_negatives
+        pairs = matching_pairs(self.look, states_BSC, images, tokens_BL, scores, gather)
         parts["matching"] = matching(self._match(*pairs))
         if self.config.part == "whole":
             parts["words"] = word_mean(self._words(cache, tokens_BL))
         logged = {name: part.detach() for name, part in parts.items()}
         return {"loss": torch.stack(list(parts.values())).sum(), **logged}
 
-    def _contrast(self, image_BQE: Tensor, text_BE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _contrast(self, image_BQE: Tensor, text_BE: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The contrastive loss, and the logits (B, A) of images to texts and of texts to images."""
         own_B = own_columns(len(text_BE), text_BE.device)
         with torch.autocast(text_BE.device.type, enabled=False):
@@ -181,27 +182,7 @@ class BLIP2(ImageQueries):
             smoothing = self.config.smoothing
             text_loss = F.cross_entropy(to_text_BA, own_B, label_smoothing=smoothing)
             image_loss = F.cross_entropy(to_image_BA, own_B, label_smoothing=smoothing)
-        return (text_loss + image_loss) / 2, to_text_BA, to_image_BA
-
-    def _pairs(
-        self,
-        states_BSC: Tensor,
-        images: Cache,
-        tokens_BL: Tensor,
-        to_text_BA: Tensor,
-        to_image_BA: Tensor,
-    ) -> tuple[Cache, Tensor]:
-        """3B images and texts: the B that belong together, each text with a hard negative image,
-        each image with a hard negative text.
-        """
-        gathers = self.config.gather_negatives and world()[1] > 1
-        image_B, text_B = draw_negatives(to_text_BA, to_image_BA, gathers)
-        if gathers:
-            wrong = self.look(gather_rows(states_BSC)[image_B])
-            wrong_BL = gather_rows(tokens_BL)[text_B]
-        else:
-            wrong, wrong_BL = images.sources(image_B), tokens_BL[text_B]
-        return join([images, wrong, images]), torch.cat([tokens_BL, tokens_BL, wrong_BL])
+        return (text_loss + image_loss) / 2, (to_text_BA, to_image_BA)
 
     def _words(self, cache: Cache, tokens_BL: Tensor) -> Tensor:
         """Summed loss and number of words of each text, (B, 2)."""

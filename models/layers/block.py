@@ -191,11 +191,14 @@ class Block(nn.Module):
         Cross-attention is left out where there is neither a source nor a cache that holds one.
         """
         own, crossed = caches or (None, None)
-        x_BLD = self.add(
-            x_BLD, self.norm_1, partial(self.attention, mask=mask, causal=causal, cache=own)
-        )
+        norm, attention = self.own(causal)
+        x_BLD = self.add(x_BLD, norm, partial(attention, mask=mask, causal=causal, cache=own))
         x_BLD = self.look(x_BLD, source_BSC, source_mask, crossed)
         return self.add(x_BLD, self.norm_2, self.mlp)
+
+    def own(self, causal: bool) -> tuple[nn.Module, nn.Module]:
+        """The norm and the self-attention that serve a causal pass, or another."""
+        return self.norm_1, self.attention
 
     def look(
         self,

@@ -19,12 +19,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import regex
-import torch
-from torch import Tensor
 
 from models.tokenizers.bpe import BYTES, CHARACTERS, ID_OF_BYTE, Pair, PairCounts, merged
+from models.tokenizers.marked import MarkedTokenizer
 
 START, END = "<start_of_text>", "<end_of_text>"
 WORD = regex.compile(
@@ -73,7 +71,7 @@ def learn_merges(
     return merges
 
 
-class Tokenizer:
+class Tokenizer(MarkedTokenizer):
     """Encodes texts by learned merges; `repair` says whether texts pass through ftfy first, as
     CLIP's do.
     """
@@ -148,21 +146,6 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """`decode_bytes` as text; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
-
-    def __call__(self, texts: Sequence[str], context_length: int = 77, cut: bool = False) -> Tensor:
-        """Token ids (B, L) int64, start and end included, padded with `pad` (CLIP's with 0).
-
-        A text too long loses its tail and keeps its end. L is `context_length`, or with `cut` that
-        of the longest text.
-        """
-        if context_length < 3:
-            raise ValueError(f"context_length={context_length} must be at least 3")
-        rows = [[self.start, *self.encode(t)[: context_length - 2], self.end] for t in texts]
-        length = max(map(len, rows), default=0) if cut else context_length
-        out_BL = np.full((len(rows), length), self.pad, dtype=np.int64)
-        for index, row in enumerate(rows):
-            out_BL[index, : len(row)] = row
-        return torch.from_numpy(out_BL)
 
     def to_json(self) -> dict[str, object]:
         """JSON values: the kind, the merges as pairs of ids in order, whether texts are

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import numpy as np
-import torch
 from tokenizers import AddedToken, BertWordPieceTokenizer
 from tokenizers import Tokenizer as Fast
-from torch import Tensor
+
+from models.tokenizers.marked import MarkedTokenizer
 
 START, END, PAD, DECODE, ENCODE = "[CLS]", "[SEP]", "[PAD]", "[DEC]", "[ENC]"
 _PUNCTUATION = re.compile(r"[.!\"()*#:;~]")
@@ -31,7 +30,7 @@ def plain_caption(text: str, most: int = 30) -> str:
     return " ".join(_PUNCTUATION.sub(" ", text.lower()).split()[:most])
 
 
-class WordPiece:
+class WordPiece(MarkedTokenizer):
     """Texts to ids and back; ids of BLIP's two words follow BERT's where the files lack them."""
 
     def __init__(self, fast: Fast) -> None:
@@ -75,18 +74,3 @@ class WordPiece:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, special words left out."""
         return str(self.fast.decode(list(ids), skip_special_tokens=True))
-
-    def __call__(self, texts: Sequence[str], context_length: int = 30, cut: bool = False) -> Tensor:
-        """Token ids (B, L) int64, start and end included, padded with BERT's 0.
-
-        A text too long loses its tail and keeps its end. L is `context_length`, or with `cut` that
-        of the longest text.
-        """
-        if context_length < 3:
-            raise ValueError(f"context_length={context_length} must be at least 3")
-        rows = [[self.start, *self.encode(t)[: context_length - 2], self.end] for t in texts]
-        length = max(map(len, rows), default=0) if cut else context_length
-        out_BL = np.full((len(rows), length), self.pad, dtype=np.int64)
-        for index, row in enumerate(rows):
-            out_BL[index, : len(row)] = row
-        return torch.from_numpy(out_BL)

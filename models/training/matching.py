@@ -15,12 +15,15 @@ embedding, T tokens, V words.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional as F
 
-from models.training.objectives import world
+from models.layers.cache import Cache, join
+from models.training.objectives import gather_rows, world
 
 IGNORED = -100  # as a label: not to be predicted
 
@@ -71,6 +74,33 @@ def draw_negatives(to_text_BA: Tensor, to_image_BA: Tensor, across: bool) -> tup
         to_text_BA, to_image_BA = to_text_BA[:, own_B], to_image_BA[:, own_B]
         own_B = torch.arange(len(own_B), device=own_B.device)
     return hard_negatives(to_image_BA, own_B), hard_negatives(to_text_BA, own_B)
+
+
+def matching_pairs(
+    look: Callable[[Tensor], Cache],
+    states_BSC: Tensor,
+    images: Cache,
+    tokens_BL: Tensor,
+    scores: tuple[Tensor, Tensor],
+    gather: bool,
+) -> tuple[Cache, Tensor]:
+    """3B images and texts: the B that belong together, each text with a wrong image, each image
+    with a wrong text.
+
+    Args:
+        look: what a text transformer keeps of image tokens.
+        images: that of `states_BSC`.
+        scores: by which wrong ones are drawn, as `draw_negatives` takes them.
+        gather: whether wrong ones come from all ranks.
+    """
+    across = gather and world()[1] > 1
+    image_B, text_B = draw_negatives(*scores, across)
+    if across:
+        wrong = look(gather_rows(states_BSC)[image_B])
+        wrong_BL = gather_rows(tokens_BL)[text_B]
+    else:
+        wrong, wrong_BL = images.sources(image_B), tokens_BL[text_B]
+    return join([images, wrong, images]), torch.cat([tokens_BL, tokens_BL, wrong_BL])
 
 
 def matching(logits_N2: Tensor) -> Tensor:
