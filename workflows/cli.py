@@ -39,6 +39,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "RenderScreensConfig",
         "interface templates to screens with the DOM's truth",
     ),
+    "train-detector": (
+        "workflows.train_detector",
+        "TrainDetectorConfig",
+        "rendered screens to a detector of interface elements, scored on unseen templates",
+    ),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
     "verify": ("workflows.inspect", "Verify", "datasets against their manifests, shard by shard"),

@@ -212,7 +212,8 @@ def _taken(page: Page, shot: Shot, sources: Sources) -> dict[str, Any]:
     page.on("dialog", lambda dialog: dialog.dismiss())
     page.clock.install(time=1_760_000_000_000)
     page.goto(f"{HOST}/{shot.page}", wait_until="load")
-    page.add_style_tag(content=_font_faces(sources))
+    if faces := _font_faces(sources):
+        page.add_style_tag(content=faces)
     page.evaluate(_script("dress.js"), _dress(shot, sources))
     page.clock.run_for(SETTLE_MS)
     top = page.evaluate(

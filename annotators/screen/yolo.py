@@ -1,0 +1,123 @@
+"""YOLO networks of ultralytics, made, trained and loaded without a network connection.
+
+This is the only module that imports ultralytics, which is under the AGPL-3.0. It gets no settings,
+fonts, weights or packages from elsewhere and sends nothing: what would do so is switched off before
+it is imported, and the font that it looks for is put where it looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "ultralytics"
+"""ultralytics' own settings; where it is not writable, a temporary folder."""
+
+
+def library() -> Any:
+    """The module `ultralytics`, unable to fetch or send anything."""
+    folder = _config_folder()
+    os.environ.update(
+        YOLO_CONFIG_DIR=str(folder), YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", YOLO_VERBOSE="0"
+    )
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # else it becomes 1
+    import ultralytics
+
+    ultralytics.settings.update({"sync": False})
+    font = folder / "Ultralytics" / "Arial.ttf"  # looked for, and else fetched
+    if not font.exists():
+        import matplotlib
+
+        font.parent.mkdir(parents=True, exist_ok=True)
+        letters = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+        font.write_bytes(letters.read_bytes())
+    return ultralytics
+
+
+def _config_folder() -> Path:
+    with contextlib.suppress(OSError):
+        CONFIG_FOLDER.mkdir(parents=True, exist_ok=True)
+    if os.access(CONFIG_FOLDER, os.W_OK):
+        return CONFIG_FOLDER
+    other = Path(tempfile.gettempdir(), f"sightmill-ultralytics-{os.getuid()}")
+    other.mkdir(parents=True, exist_ok=True)
+    return other
+
+
+def fresh(described: Mapping[str, Any], folder: str, seed: int) -> Any:
+    """A detection network with random weights, drawn by the seed.
+
+    Args:
+        described: what ultralytics' YAML files hold.
+        folder: where the description may be written.
+    """
+    ultralytics = library()
+    import torch
+
+    path = Path(folder) / "network.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(described), encoding="utf-8")  # JSON is YAML
+    torch.manual_seed(seed)
+    return ultralytics.YOLO(str(path), task="detect")
+
+
+def pickled(path: str) -> Any:
+    """A network in ultralytics' own file, which runs code of the file: only for trusted ones."""
+    return library().YOLO(path, task="detect")
+
+
+def shipped(name: str) -> dict[str, Any]:
+    """The description of a network that ultralytics has, such as "yolo11".
+
+    Raises ValueError if it has none of that name.
+    """
+    library()
+    from ultralytics.utils import ROOT, YAML
+
+    paths = sorted((ROOT / "cfg" / "models").rglob(f"{name}.yaml"))
+    if not paths:
+        legal = sorted(path.stem for path in (ROOT / "cfg" / "models").rglob("yolo*.yaml"))
+        raise ValueError(f"network {name!r}; legal: {', '.join(legal)}")
+    return dict(YAML.load(paths[0]))
+
+
+def fit(
+    model: Any,
+    work: Path,
+    settings: Mapping[str, Any],
+    threads: int,
+    report: Callable[[int, int, str], None],
+) -> Any:
+    """Train `model`, or go on after the last whole epoch in `work`; the best epoch's network.
+
+    Args:
+        threads: of the processor; ultralytics by itself leaves one core to others.
+        report: called with epochs done, epochs, and the losses.
+    """
+    ultralytics = library()
+    import torch
+
+    last, best = (work / "run" / "weights" / name for name in ("last.pt", "best.pt"))
+    resume = last.exists()
+    model = ultralytics.YOLO(str(last)) if resume else model
+    before = torch.get_num_threads()
+
+    def started(trainer: Any) -> None:
+        torch.set_num_threads(threads or before)
+
+    def ended(trainer: Any) -> None:
+        losses = " ".join(f"{float(value):.2f}" for value in trainer.tloss)
+        report(trainer.epoch + 1, trainer.epochs, f"losses {losses}")
+
+    model.add_callback("on_train_start", started)
+    model.add_callback("on_train_epoch_end", ended)
+    try:
+        model.train(**settings, project=str(work), name="run", exist_ok=True, resume=resume)
+    finally:
+        torch.set_num_threads(before)
+    return ultralytics.YOLO(str(best)).model
