@@ -119,7 +119,9 @@ def held_out(
             )
         ]
         for row in detect(table.filter(pa.array(keep, pa.bool_()))).to_pylist():
-            predicted = [(b["kind"], b["confidence"], _box(b)) for b in row["boxes"]]
+            predicted: list[Predicted] = [
+                (b["kind"], b["confidence"], _box(b)) for b in row["boxes"]
+            ]
             yield predicted, [(e["kind"], _box(e)) for e in row["truth"]]
 
 

@@ -69,7 +69,8 @@ class Detect:
 
     def __init__(self, weights: str, config: Detecting | None = None) -> None:
         self.config = config or Detecting()
-        self.model, self.image_size = load(weights)
+        self.model, trained_at = load(weights)
+        self.image_size = self.config.image_size or trained_at
         self.kinds = [self._kind(self.model.names[place]) for place in sorted(self.model.names)]
 
     def _kind(self, name: str) -> str:
@@ -109,7 +110,7 @@ class Detect:
         for places in _alike(screens):
             for start in range(0, len(places), TOGETHER):
                 part = places[start : start + TOGETHER]
-                pictures = [np.ascontiguousarray(screens[place][..., ::-1]) for place in part]
+                pictures = [shrunk(screens[place][..., ::-1], self.image_size) for place in part]
                 for place, result in zip(part, self._predict(pictures), strict=True):
                     out[place] = list(self._values(result, screens[place].shape))
         return out
@@ -119,7 +120,7 @@ class Detect:
         config = self.config
         results: Iterable[Any] = self.model.predict(
             pictures,
-            imgsz=config.image_size or self.image_size,
+            imgsz=self.image_size,
             conf=config.confidence,
             iou=config.overlap,
             agnostic_nms=config.exclusive,
@@ -131,14 +132,33 @@ class Detect:
         return results
 
     def _values(self, result: Any, shape: Sequence[int]) -> Iterator[dict[str, Any]]:
-        found = result.boxes
+        """The boxes in pixels of the picture, whose shape is (H, W, 3)."""
+        found, seen = result.boxes, result.orig_shape
+        wide, high = shape[1] / seen[1], shape[0] / seen[0]
         for (x0, y0, x1, y1), sure, place in zip(
             found.xyxy.tolist(), found.conf.tolist(), found.cls.tolist(), strict=True
         ):
-            edges = {"x0": max(0.0, x0), "y0": max(0.0, y0)}
-            edges |= {"x1": min(float(shape[1]), x1), "y1": min(float(shape[0]), y1)}
+            edges = {"x0": max(0.0, x0 * wide), "y0": max(0.0, y0 * high)}
+            edges |= {"x1": min(float(shape[1]), x1 * wide)}
+            edges |= {"y1": min(float(shape[0]), y1 * high)}
             if edges["x0"] < edges["x1"] and edges["y0"] < edges["y1"]:
                 yield {"kind": self.kinds[int(place)], "confidence": sure, **edges}
+
+
+def shrunk(pixels: Pixels, longer_side: int) -> Pixels:
+    """(H, W, 3) with the longer side at most so long, every pixel the mean of what it covers.
+
+    ultralytics by itself would take one pixel of several, and letters would break.
+    """
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = longer_side / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(pixels)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized: Pixels = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA)
+    return resized
 
 
 def load(weights: str) -> tuple[Any, int]:

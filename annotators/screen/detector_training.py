@@ -1,8 +1,8 @@
 """A detector trained from rendered screens: no label is drawn by hand.
 
 Boxes and classes are the DOM's truth of `annotators.screen.render`; the network starts from random
-weights. The defaults are for a laptop's cores: YOLO11 at half the width of its nano size, since
-what a screen is made of is simpler than photographs. Screens keep their shape in a batch
+weights. The defaults are for a laptop's cores: YOLOv8 at three quarters of its nano size's width,
+since what a screen is made of is simpler than photographs. Screens keep their shape in a batch
 (`shape_kept`), so that a phone's is half as many pixels as a square.
 """
 
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from annotators.screen.classes import CLASSES
-from annotators.screen.detector import CONFIG, OK, WEIGHTS, device
+from annotators.screen.detector import CONFIG, OK, WEIGHTS, device, shrunk
+from annotators.screen.ocr import decode
 from pipelines.datasets import Dataset, write_bytes, write_json
 from pipelines.records import uniform
 
@@ -25,15 +26,15 @@ from pipelines.records import uniform
 class DetectorConfig:
     """How a detector is trained."""
 
-    network: str = "yolo11"
+    network: str = "yolov8"
     """Name of a network that ultralytics has."""
-    depth: float = 0.5
+    depth: float = 0.34
     """Share of its repeats."""
-    width: float = 0.125
+    width: float = 0.1875
     """Share of its channels; 0.25 is the nano size."""
     image_size: int = 640
     """Longer side that a screen is scaled to, pixels, a multiple of 32."""
-    epochs: int = 20
+    epochs: int = 14
     """Times that every screen is seen."""
     batch: int = 4
     """Screens a step."""
@@ -55,8 +56,9 @@ class DetectorConfig:
 def export_yolo(screens: Dataset, folder: str, config: DetectorConfig) -> Path:
     """Lay out the training screens of a `screens` dataset as ultralytics reads them.
 
-    images/{train,val}/ID.EXT, labels/{train,val}/ID.txt (class and box in shares of the picture)
-    and data.yaml, whose path it answers with. Held-out screens are left out.
+    images/{train,val}/ID.png as small as they are trained on, labels/{train,val}/ID.txt (class and
+    box in shares of the picture) and data.yaml, whose path it answers with. Held-out screens are
+    left out.
 
     Raises ValueError if there is no training screen with a truth.
     """
@@ -68,7 +70,7 @@ def export_yolo(screens: Dataset, folder: str, config: DetectorConfig) -> Path:
         for row in batch.to_pylist():
             if row["split"] == "train" and row["status"] == OK and row["truth"]:
                 checked = uniform(config.seed, "checked", row["screen_id"]) < config.checked
-                _lay_out(root, "val" if checked else "train", row)
+                _lay_out(root, "val" if checked else "train", row, config.image_size)
                 count += 1
     if not count:
         raise ValueError(f"{screens.path} has no training screen with a truth")
@@ -78,9 +80,12 @@ def export_yolo(screens: Dataset, folder: str, config: DetectorConfig) -> Path:
     return data
 
 
-def _lay_out(root: Path, part: str, row: Mapping[str, Any]) -> None:
+def _lay_out(root: Path, part: str, row: Mapping[str, Any], longer_side: int) -> None:
+    from PIL import Image
+
     name = row["screen_id"]
-    (root / "images" / part / f"{name}.{row['format']}").write_bytes(row["image"])
+    picture = Image.fromarray(shrunk(decode(row["image"]), longer_side))
+    picture.save(root / "images" / part / f"{name}.png", compress_level=1)
     lines = labels(row["truth"], row["width"], row["height"])
     (root / "labels" / part / f"{name}.txt").write_text("\n".join(lines), encoding="ascii")
 

@@ -21,7 +21,8 @@ In order, the first rule that fits an element gives its class:
   BUTTON           <button>, submit and button inputs, role=button, .btn, .ui-btn: if a fill, a
                    frame or a shadow of its own bounds it; else, if text is in it, a LINK
   PICTOGRAM        an icon font's letter, an <svg> up to 64, an <img> up to 48, role=img that small
-  IMAGE            larger <img>, <svg>, <canvas> that is drawn on, <video>, <iframe>, and background pictures from 64
+  IMAGE            larger <img> that has loaded, <svg>, <canvas> that is drawn on, <video>,
+                   <iframe>, and background pictures from 40
   TABLE            <table> of two or more rows, role=table|grid; layout tables are not
   TOOLBAR          role=toolbar|banner, <header>, .navbar ...: two thirds of its room wide, at most
                    150 high
@@ -341,6 +342,7 @@ function classOf(e, b, c) {
   if (act && tag !== 'label' && fold(e.textContent) && !iconic(e)) return 'LINK';
   if (iconic(e)) return Math.max(w, h) <= 130 ? 'PICTOGRAM' : 'IMAGE';
   if (tag === 'svg' && !c.inside.closest('svg')) return Math.max(w, h) <= 64 ? 'PICTOGRAM' : 'IMAGE';
+  if (tag === 'img' && e.complete && !e.naturalWidth) return null;
   if (tag === 'img' || r === 'img' && !fold(e.textContent))
     return Math.max(w, h) <= 48 ? 'PICTOGRAM' : 'IMAGE';
   if (tag === 'canvas' && blank(e)) return null;

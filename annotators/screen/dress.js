@@ -1,7 +1,8 @@
 /* Put a page into another language and font before it is measured: ({texts, language, fonts, seed})
 => nothing. `texts` are real interface texts of the language, sorted by length; each text of
 the page gives way to one of about its length (a third of it in scripts that write a word in a
-letter or two), the same to the same; a text runs from right to left where its letters do. Numbers stay. Icon fonts keep their letters. */
+letter or two), the same to the same; a text runs from right to left where its letters do. Numbers
+stay. Icon fonts keep their letters. */
 ({texts, language, fonts, seed}) => {
   const ICONS = /icon|awesome|glyph|symbols|simple-line|themify|ionicons|feather|weather|linea|entypo|flag/i;
   const hash = s => {

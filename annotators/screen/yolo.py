@@ -83,7 +83,8 @@ def shipped(name: str) -> dict[str, Any]:
     if not paths:
         legal = sorted(path.stem for path in (ROOT / "cfg" / "models").rglob("yolo*.yaml"))
         raise ValueError(f"network {name!r}; legal: {', '.join(legal)}")
-    return dict(YAML.load(paths[0]))
+    described: dict[str, Any] = YAML.load(paths[0])  # type: ignore[no-untyped-call]
+    return described
 
 
 def fit(
@@ -111,8 +112,9 @@ def fit(
         torch.set_num_threads(threads or before)
 
     def ended(trainer: Any) -> None:
-        losses = " ".join(f"{float(value):.2f}" for value in trainer.tloss)
-        report(trainer.epoch + 1, trainer.epochs, f"losses {losses}")
+        losses = trainer.label_loss_items(trainer.tloss, prefix="train").items()
+        note = " ".join(f"{name.split('/')[-1]} {float(value):.2f}" for name, value in losses)
+        report(trainer.epoch + 1, trainer.epochs, note)
 
     model.add_callback("on_train_start", started)
     model.add_callback("on_train_epoch_end", ended)

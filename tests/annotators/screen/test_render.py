@@ -22,6 +22,7 @@ STYLE = """
 body { margin: 0; font: 16px 'DejaVu Sans', sans-serif; background: #fff }
 .bar { background: #224; color: #fff; height: 50px }
 .frame { border: 1px solid #888; border-radius: 4px; width: 400px; height: 220px; margin: 20px }
+nav { padding: 8px } td { padding: 9px 30px }
 .off { position: absolute; left: -9999px }
 .cut { overflow: hidden; height: 20px; width: 90px; white-space: nowrap }
 .over { position: relative } .over b { position: absolute; inset: 0; background: #fff }
@@ -36,7 +37,7 @@ PAGE = f"""<!doctype html><meta charset=utf-8><style>{STYLE}</style>
 <select><option>Euro<option>Dollar</select><progress value=0.5></progress></div>
 <p class=off>Nobody sees this</p><p style="opacity:0">Nor this</p><p hidden>Nor that</p>
 <div class=cut>Here words are cut off at the end of the line</div>
-<div class=over>Under a sheet<b></b></div>
+<div class=over><i>Under a sheet</i><b></b></div>
 <table><tr><td>a<td>b<tr><td>c<td>d</table>
 <img alt="A square" width=120 height=80 src="data:image/gif;base64,
 R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw==">
