@@ -256,9 +256,17 @@ def fingerprint_of(data: bytes) -> tuple[str, bytes]:
 
     Raises UndecodableError where `data` is no picture.
     """
+    return fingerprint(pixels_of(data))
+
+
+def pixels_of(data: bytes) -> Pixels:
+    """An encoded picture as BGR pixels, on white and upright, shrunk as the corpus is.
+
+    Raises UndecodableError where `data` is no picture.
+    """
     kind = sniff(data)
     if kind not in DECODABLE:
         raise UndecodableError(f"{kind or 'no image'}; legal: {', '.join(DECODABLE)}")
     width, height, turn = read_header(data, kind)
     pixels = _turned(decode(data, kind), turn)
-    return fingerprint(resized(pixels, shrunk(width, height, ImageConfig.image_size)))
+    return resized(pixels, shrunk(width, height, ImageConfig.image_size))
