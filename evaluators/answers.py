@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.contenders import Encoder, Model
+from evaluators.contenders import Classifier, Encoder, Model
 from evaluators.embed import Embedded
 from evaluators.retrieval import Indices, Retrieved, retrieve
 from evaluators.supervised import align, supervised_ranks
@@ -49,12 +49,16 @@ def contest(
 
     `said`: the classes as prompts say them, where that differs; two classes may be said alike.
     """
-    if not isinstance(model, Encoder):
+    if isinstance(model, Classifier):
         own = model.classes
         return Contest(
             classes,
             lambda vectors: align(vectors, own, classes),
             lambda vectors, labels: supervised_ranks(vectors, own, classes, labels),
+        )
+    if not isinstance(model, Encoder):
+        raise ValueError(
+            f"{type(model).__name__} has neither texts nor classes, so it names nothing"
         )
     scale, words = model.logit_scale, list(dict.fromkeys(said or classes))
     place = {word: index for index, word in enumerate(words)}

@@ -18,6 +18,21 @@ def clip_contender(name: str, path: str, checkpoint: Dataset, fit: Fit = "crop")
     return Contender(name, partial(_load_clip, path, fit), (checkpoint,), fit)
 
 
+def directory_contender(name: str, path: str, fit: Fit = "crop") -> Contender:
+    """A CLIP in any folder that `models.weights` reads: ours, Hugging Face's, open_clip's.
+
+    A folder without a manifest has no lineage; its content hash stands in for it.
+    """
+    from models.weights import content_hash
+    from pipelines.datasets import DatasetError, open_dataset
+
+    try:
+        return clip_contender(name, path, open_dataset(path), fit)
+    except DatasetError:
+        settings = {"fit": fit, "weights": content_hash(path)}
+        return Contender(name, partial(_load_clip, path, fit), (), settings)
+
+
 def supervised_contender(
     name: str, path: str, checkpoint: Dataset, classes: Sequence[str], fit: Fit = "crop"
 ) -> Contender:

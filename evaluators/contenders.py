@@ -42,7 +42,15 @@ class Classifier(Protocol):
         """Encoded images to (N, len(classes)) float32; a NaN row where one cannot be decoded."""
 
 
-Model = Encoder | Classifier
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """A model of images alone: it can be probed, but neither names nor matches."""
+
+    def encode_image(self, images: Sequence[bytes]) -> Vectors:
+        """Encoded images to (N, D) float32; a NaN row where one cannot be decoded."""
+
+
+Model = Encoder | Classifier | ImageEncoder
 
 
 @dataclass(frozen=True)

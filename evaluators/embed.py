@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluators.contenders import Encoder, Model
+from evaluators.contenders import Classifier, Model
 from evaluators.zero_shot import Vectors
 from pipelines.datasets import Dataset
 
@@ -100,7 +100,8 @@ class Embed:
     def _vectors(self, images: list[bytes]) -> Vectors:
         full = images + [images[-1]] * (self.batch_size - len(images))
         model = self.model
-        found = model.encode_image(full) if isinstance(model, Encoder) else model.class_logits(full)
+        asked = model.class_logits if isinstance(model, Classifier) else model.encode_image
+        found = asked(full)
         return np.asarray(found[: len(images)], dtype=np.float32)
 
 

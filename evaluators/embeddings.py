@@ -11,12 +11,12 @@ never stand in memory together unless a protocol has to compare them all.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
-from evaluators.contenders import Contender
+from evaluators.contenders import Contender, Model
 from evaluators.embed import TEXT_COLUMNS, Embed, EmbedConfig, Embedded
 from pipelines import datasets
 from pipelines.datasets import Dataset
@@ -32,8 +32,8 @@ SHARD_ROWS = 4096
 class EmbedTable:
     """Batch callable: reads `image`, writes `content` and `vector`, null where undecodable."""
 
-    def __init__(self, contender: Contender, batch_size: int) -> None:
-        self.embed = Embed(contender.load, batch_size)
+    def __init__(self, load: Callable[[], Model], batch_size: int) -> None:
+        self.embed = Embed(load, batch_size)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Rows of EMBEDDINGS, in the table's order."""
@@ -80,7 +80,7 @@ def _on_ray(dataset: Dataset, folder: str, contender: Contender, config: EmbedCo
         reads=_COLUMNS,
         writes=["content", "vector"],
         drops=["image"],
-        arguments=(contender, config.batch_size),
+        arguments=(contender.load, config.batch_size),
         batch_rows=config.batch_size * BATCHES_A_TABLE,
         workers=config.workers,
         gpus=config.gpus,
@@ -98,7 +98,7 @@ def _on_ray(dataset: Dataset, folder: str, contender: Contender, config: EmbedCo
 
 
 def _here(dataset: Dataset, folder: str, contender: Contender, config: EmbedConfig) -> None:
-    call, rows, number = EmbedTable(contender, config.batch_size), [], 0
+    call, rows, number = EmbedTable(contender.load, config.batch_size), [], 0
     for batch in dataset.batches(_COLUMNS, config.batch_size):
         rows.append(call(pa.Table.from_batches([batch])))
         if sum(map(len, rows)) >= SHARD_ROWS:

@@ -98,12 +98,12 @@ def _minimise(
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        found = torch.nn.functional.cross_entropy(x @ weight.T + bias, y)
+        found: torch.Tensor = torch.nn.functional.cross_entropy(x @ weight.T + bias, y)
         found = found + (weight * weight).sum() / (2 * c * n)
-        found.backward()
+        found.backward()  # type: ignore[no-untyped-call]
         return found
 
-    optimiser.step(loss)
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     return weight.detach().double().numpy(), bias.detach().double().numpy()
 
 

@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from evaluators.answers import Contest, Row, contest, matched, named
-from evaluators.contenders import Contender, Encoder, Model
+from evaluators.contenders import Classifier, Contender, Encoder, Model
 from evaluators.embed import EmbedConfig, Embedded, embed
 from evaluators.embeddings import embeddings, parts, whole
 from evaluators.probe import probed
@@ -65,7 +65,8 @@ def predict(
 ) -> Dataset:
     """The predictions of one contender over every set of `suites` that it can answer.
 
-    A classifier has no texts, so it is left out of retrieval. Images that cannot be decoded are
+    A classifier has no texts, so it is left out of retrieval; a model of images alone is only
+    probed. Images that cannot be decoded are
     rows without a rank, and drop count "undecodable".
     """
     plan = {
@@ -79,7 +80,7 @@ def predict(
     def write(folder: str) -> dict[str, int]:
         model = functools.cache(contender.load)
         for suite in suites:
-            if isinstance(suite, Classification) or isinstance(model(), Encoder):
+            if _can(model(), suite):
                 _write_suite(folder, suite, contender, model(), config)
         unanswered = sum(
             b.column("rank").null_count for s in _shards(folder) for b in datasets.shard_batches(s)
@@ -103,6 +104,12 @@ def read(predictions: Dataset) -> pa.Table:
         b for shard in predictions.shards for b in datasets.shard_batches(shard, SCHEMA.names)
     ]
     return pa.Table.from_batches([b.cast(SCHEMA) for b in batches], SCHEMA)
+
+
+def _can(model: Model, suite: Suite) -> bool:
+    """Anything can be probed; naming needs texts or classes, matching needs texts."""
+    names = isinstance(suite, Classification) and isinstance(model, Classifier)
+    return isinstance(suite, Probe) or isinstance(model, Encoder) or names
 
 
 def _write_suite(

@@ -111,6 +111,16 @@ class ReportInputs:
     shifts: Sequence[Shift] = ()
     namings: Sequence[Naming] = ()
     matches: Sequence[Match] = ()
+    shots: Sequence[Row] = ()
+    """Rows of `scores` with the probes and the zero-shot levels beside them."""
+    audits: Sequence[Row] = ()
+    """Evaluation sets found, damaged and missing: rows of `evaluators.views.audit_rows`."""
+    significance: Sequence[Row] = ()
+    """The model against the others on the same items: `evaluators.views.significance`."""
+    classes: Sequence[Row] = ()
+    """Classes with the lowest accuracy: `evaluators.views.worst_classes`."""
+    confusions: Sequence[Row] = ()
+    """Commonest mistakes: `evaluators.views.common_confusions`."""
     overlap: Sequence[Row] = ()
     """Contamination check, a row an evaluation set; its keys are the table's columns."""
     overlap_method: str = ""

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evaluators.report import charts, wording
+from evaluators.report import charts, shot_charts, wording
 from evaluators.report.inputs import ReportInputs
 from evaluators.report.lineage import lineage
 from evaluators.report.pictures import data_uri
@@ -25,9 +25,13 @@ SECTIONS = {
     "training": ("Training", "no training curve was given"),
     "scores": ("Scores", "nothing was scored"),
     "shift": ("Shift", "no shift was scored"),
+    "shots": ("Zero-shot against learning", "no set was probed"),
+    "classes": ("Classes and confusions", "no view of the classes was given"),
+    "significance": ("Significance", "no second model was compared"),
     "namings": ("Zero-shot answers", "no zero-shot answers were given"),
     "matches": ("Retrieval answers", "no retrieval answers were given"),
     "quality": ("Quality", "no manifests were given"),
+    "sets": ("Evaluation sets", "no list of evaluation sets was given"),
     "overlap": ("Contamination", "overlap of tests and corpus was not checked"),
     "lineage": ("Lineage", "no manifests were given"),
     "config": ("Reproduce", "neither config nor commands were given"),
@@ -44,6 +48,10 @@ def present(inputs: ReportInputs) -> dict[str, bool]:
         "training": any(len(run.lines) > 1 for run in inputs.runs),
         "scores": inputs.scores,
         "shift": inputs.shifts,
+        "shots": shot_charts.shot_sets(inputs.shots),
+        "classes": inputs.classes or inputs.confusions,
+        "significance": inputs.significance,
+        "sets": inputs.audits,
         "namings": inputs.namings,
         "matches": inputs.matches,
         "quality": any(m.get("quality") for m in inputs.manifests.values()),
@@ -79,6 +87,7 @@ def render(inputs: ReportInputs) -> str:
         tables=score_tables(inputs),
         lineage=lineage(inputs.manifests),
         charts=charts,
+        shot_charts=shot_charts,
         MINUS=wording.MINUS,
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluators.figures import CHANCE
+from evaluators.figures import CALIBRATION, CHANCE
 from evaluators.report.inputs import ReportInputs, Row
 from evaluators.report.wording import percent
 
@@ -18,6 +18,9 @@ RATES = {
     "top1": "top-1",
     "top5": "top-5",
     "mean_per_class": "mean per class",
+    "mean_top1_top5": "mean of top-1 and top-5",
+    "roc_auc": "ROC AUC",
+    "calibration_error": "calibration error",
     **{f"image_to_text_r{k}": f"image to text, R@{k}" for k in (1, 5, 10)},
     **{f"text_to_image_r{k}": f"text to image, R@{k}" for k in (1, 5, 10)},
 }
@@ -75,7 +78,8 @@ def _line(place: tuple[str, str, str], models: Sequence[str], rows: Sequence[Row
     by_model = {
         row["model"]: row for row in rows if (row["dataset"], row["split"], row["metric"]) == place
     }
-    top = max((row["value"] for name, row in by_model.items() if name != CHANCE), default=0.0)
+    best = min if place[2] == CALIBRATION else max
+    top = best((row["value"] for name, row in by_model.items() if name != CHANCE), default=0.0)
     cells = [_cell(by_model[m], top) if m in by_model else None for m in models]
     n = max(row["n"] for row in by_model.values())
     chance = by_model[CHANCE]["value"] if CHANCE in by_model else math.nan

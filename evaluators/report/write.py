@@ -1,9 +1,10 @@
-"""The report into a folder: report.html, and the scores beside it as JSON and CSV."""
+"""The report into a folder: report.html, and the scores beside it as JSON, CSV and LaTeX."""
 
 from __future__ import annotations
 
 import posixpath
 
+from evaluators.report.exports import clip_benchmark_csv, latex
 from evaluators.report.inputs import ReportInputs
 from evaluators.report.render import render
 from evaluators.report.tables import scores_csv, scores_json
@@ -11,7 +12,7 @@ from pipelines.datasets import write_bytes
 
 
 def write_report(inputs: ReportInputs, out: str) -> str:
-    """Write report.html, scores.json and scores.csv into the folder `out`.
+    """Write report.html, scores.json, scores.csv, clip_benchmark.csv and scores.tex into `out`.
 
     Returns:
         The path of report.html.
@@ -21,6 +22,8 @@ def write_report(inputs: ReportInputs, out: str) -> str:
     """
     _write(posixpath.join(out, "scores.json"), scores_json(inputs.scores))
     _write(posixpath.join(out, "scores.csv"), scores_csv(inputs.scores))
+    _write(posixpath.join(out, "clip_benchmark.csv"), clip_benchmark_csv(inputs.scores, ""))
+    _write(posixpath.join(out, "scores.tex"), latex(inputs.scores))
     page = posixpath.join(out, "report.html")
     _write(page, render(inputs))
     return page

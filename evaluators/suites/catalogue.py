@@ -31,13 +31,18 @@ class ClassList:
 
     names: tuple[str, ...]
     ids: tuple[str, ...] = ()
+    alike: frozenset[str] = frozenset()
+    """Names that two classes of the larger list share, of which this one may hold only one."""
 
     def unique(self) -> tuple[str, ...]:
         """The names with the id behind those that stand twice, as ImageNet's "missile" does."""
         count = Counter(self.names)
         ids = self.ids or tuple(str(index) for index in range(len(self.names)))
         pairs = zip(self.names, ids, strict=True)
-        return tuple(name if count[name] == 1 else f"{name} ({key})" for name, key in pairs)
+        return tuple(
+            name if count[name] == 1 and name not in self.alike else f"{name} ({key})"
+            for name, key in pairs
+        )
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,9 @@ def class_list(value: str | Sequence[str] | None) -> ClassList | None:
         return None
     if isinstance(value, str):
         lists = json.loads(Path(__file__).with_name("imagenet.json").read_text(encoding="utf-8"))
-        found = lists["lists"][value]
-        return ClassList(tuple(found["names"]), tuple(found["ids"]))
+        found, count = lists["lists"][value], Counter(lists["lists"]["imagenet"]["names"])
+        alike = frozenset(name for name, times in count.items() if times > 1)
+        return ClassList(tuple(found["names"]), tuple(found["ids"]), alike)
     return ClassList(tuple(value))
 
 

@@ -91,6 +91,8 @@ def missing(spec: SetSpec, root: str) -> Audit:
 
 def find(spec: SetSpec, root: Path, out: str) -> FoundSet | Audit:
     """The set made `labelled` under `out`, or the audit that says why it cannot be scored."""
+    if (root / spec.name / datasets.MANIFEST).exists():
+        return _made_before(spec, datasets.open_dataset(str(root / spec.name)))
     layout = locate(spec, root)
     if layout is None:
         return missing(spec, str(root))
@@ -103,6 +105,21 @@ def find(spec: SetSpec, root: Path, out: str) -> FoundSet | Audit:
         return Audit(spec.name, "damaged", {}, [problem])
     audit = read_audit(where)
     return FoundSet(spec, dataset, names.unique, names.said, templates, audit)
+
+
+def _made_before(spec: SetSpec, dataset: Dataset) -> FoundSet:
+    """A set that lies there as a `labelled` dataset; its labels give the order of its classes."""
+    rows = dataset.table(["label", "class_name", "group"])
+    labels = sorted(
+        set(zip(rows["label"].to_pylist(), rows["class_name"].to_pylist(), strict=True))
+    )
+    classes = tuple(name for _, name in labels) if spec.kind != "retrieval" else ()
+    said = spec.classes.names if spec.classes and len(spec.classes.names) == len(classes) else ()
+    seen = _Tally(Counter(rows["group"].to_pylist()))
+    for split, name in zip(rows["group"].to_pylist(), rows["class_name"].to_pylist(), strict=True):
+        seen.classes.setdefault(split, Counter())[name] += 1
+    names = _Names(classes, said or classes, {})
+    return FoundSet(spec, dataset, classes, names.said, spec.templates, _audit(spec, names, seen))
 
 
 @dataclass(frozen=True)
@@ -275,15 +292,16 @@ def _audit(spec: SetSpec, names: _Names, seen: _Tally) -> Audit:
         gone = [name for name in names.unique if name not in classes]
         if gone:
             damage.append(Damage("missing_class", len(gone), [f"{split}: {g}" for g in gone[:5]]))
-    short = spec.n_classes - len(names.unique) if spec.kind != "retrieval" else 0
+    counted = spec.n_classes and spec.kind != "retrieval"
+    short = spec.n_classes - len(names.unique) if counted else 0
     if short:
         told = f"{len(names.unique)} classes found, {spec.n_classes} published"
         damage.append(Damage("missing_class" if short > 0 else "unknown_class", abs(short), [told]))
-    for split, paths in seen.images.items():
-        wanted = spec.sizes.get(split)
-        if wanted is not None and wanted != len(paths):
-            told = f"{split}: {len(paths):,} pictures found, {wanted:,} published"
-            damage.append(Damage("wrong_size", abs(wanted - len(paths)), [told]))
+    for split, rows in seen.sizes.items():
+        wanted, there = spec.sizes.get(split), len(seen.images.get(split, ())) or rows
+        if wanted is not None and wanted != there:
+            told = f"{split}: {there:,} pictures found, {wanted:,} published"
+            damage.append(Damage("wrong_size", abs(wanted - there), [told]))
     if "test" not in seen.sizes:
         damage.append(Damage("wrong_size", 1, ["no test split"]))
     harmless = {"repeated"}

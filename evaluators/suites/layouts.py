@@ -211,7 +211,8 @@ def _wds(root: Path, layout: Layout) -> Iterator[Item]:
 
 def _samples(tar: Any, split: str, name: str) -> Iterator[Item]:
     """Neighbouring members of one stem are one sample."""
-    stem, parts = "", {}
+    stem = ""
+    parts: dict[str, bytes] = {}
     for member in tar:
         before, _, extension = member.name.partition(".")
         if before != stem and parts:

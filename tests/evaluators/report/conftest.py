@@ -110,6 +110,19 @@ def inputs() -> ReportInputs:
             {**row("captions stamps all image_to_text_r1", "CLIP", 0.1, 200)}
             | {"standard_error": float("nan")},
         ],
+        shots=[
+            row("zero-shot digits all top1", "CLIP", 0.3, 100),
+            row("zero-shot digits all top1", "chance", 0.1, 100),
+            row("probe digits 1-shot top1", "CLIP", 0.2, 100),
+            row("probe digits 4-shot top1", "CLIP", 0.5, 100),
+            row("probe digits all top1", "CLIP", 0.8, 100),
+            row("probe digits 1-shot top1", "pixels", 0.15, 100),
+            row("probe digits all top1", "pixels", 0.7, 100),
+        ],
+        audits=[{"set": "digits", "status": "damaged", "remarks": "missing_class 1: test: 7"}],
+        significance=[{"set": "digits", "against": "other", "n": 100, "p": 0.03125}],
+        classes=[{"set": "digits", "class": "7", "accuracy": 0.25}],
+        confusions=[{"set": "digits", "truth": "7", "answer": "1", "times": 12}],
         shifts=[simulated_shift()],
         namings=[
             Naming(drawing(2), "owl", [("owl", 0.8), ("cat", 0.1)], 0, "unseen"),
