@@ -116,21 +116,31 @@ class Pic2Word(nn.Module):
         features_BE: Tensor = self.clip.text_projection(tower.read(x_BTD, place_B))
         return features_BE
 
-    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """CLIP's symmetric loss between `pixels` (B, 3, H, W) and the prompts of their words."""
+    def features(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """What the loss needs, a row an example: unit features (B, E) of images, without a
+        gradient, and of the prompts of their words.
+        """
         with torch.no_grad():
             image_BE = self.encode_image(batch["pixels"])
         prompt_BL = torch.tensor([self.config.prompt], device=image_BE.device)
         text_BE = self.encode_text(prompt_BL.expand(len(image_BE), -1), image_BE)
-        return contrastive(
-            F.normalize(image_BE.float(), dim=-1),
-            F.normalize(text_BE.float(), dim=-1),
-            self.clip.logit_scale.exp(),
-        )
+        return F.normalize(image_BE.float(), dim=-1), F.normalize(text_BE.float(), dim=-1)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`losses`: the one door through which DistributedDataParallel calls."""
-        return self.losses(batch)
+    def losses_of(self, features: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """CLIP's symmetric loss of `features` over the batch of all ranks."""
+        return contrastive(*features, self.clip.logit_scale.exp())
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """CLIP's symmetric loss between `pixels` (B, 3, H, W) and the prompts of their words."""
+        return self.losses_of(self.features(batch))
+
+    def forward(
+        self, batch: dict[str, Tensor], features: bool = False
+    ) -> dict[str, Tensor] | tuple[Tensor, ...]:
+        """`losses`, or `features` alone: the one door through which DistributedDataParallel
+        calls.
+        """
+        return self.features(batch) if features else self.losses(batch)
 
     def constrain(self) -> None:
         """Nothing to keep in bounds after a step."""

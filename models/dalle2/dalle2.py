@@ -14,7 +14,8 @@ The paper's CLIP is a ViT-H/16 at 256 pixels (width 1,280, 32 blocks) with a tex
 diffusion prior `DALLE_2` has 6.8 billion parameters, 1.0 billion of them CLIP's. `DALLE_2_SMALL`
 stands on `CLIP_SMALL` and makes 64 x 64 images on two CPU cores.
 
-Left out: the moving average of weights with which the paper samples, and its training data.
+The moving average of weights with which the paper samples is the loop's (`TrainConfig.average`).
+Left out: its training data.
 
 Shapes: B batch, C channels, H height, W width, L tokens of a caption, T of them up to the longest
 caption's end, E width of the embedding.
@@ -23,6 +24,7 @@ caption's end, E width of the embedding.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -47,9 +49,12 @@ from models.dalle2.upsampler import (
     UpsamplerConfig,
 )
 from models.pixels import DEVIATION, MEAN
+from models.training.objectives import gather_rows
 from models.vision.vit import ViTConfig
 
 Part = Literal["prior", "decoder", "upsamplers"]
+FITTED = 20_000
+"""Pairs that the codes of an autoregressive prior are fitted to, at most."""
 CLIP_H_16 = CLIPConfig(
     ViTConfig((256, 256), 16, width=1280, depth=32, heads=16, norm_before=True, patch_bias=False),
     TextConfig(context_length=256, width=1024, depth=24, heads=16),
@@ -209,6 +214,34 @@ class DALLE2(nn.Module):
 
     def constrain(self) -> None:
         """Nothing to keep in bounds after a step."""
+
+    @torch.no_grad()
+    def prepare(self, batches: Iterable[dict[str, Tensor]]) -> None:
+        """Before the first step: fits the codes of an autoregressive prior that trains to the
+        pairs of `batches`, `FITTED` of them at most. Every rank must bring the same sizes.
+
+        Raises ValueError for fewer pairs than codes.
+        """
+        if "prior" not in self.config.trained or not isinstance(self.prior, ARPrior):
+            return
+        images, texts, count = [], [], 0
+        for batch in batches:
+            given = self.embedded(batch)
+            images.append(gather_rows(given["image_embedding"]))
+            texts.append(gather_rows(given["text_embedding"]))
+            count += len(images[-1])
+            if count >= FITTED:
+                break
+        self.prior.codes.fit(torch.cat(images)[:FITTED], torch.cat(texts)[:FITTED])
+
+    @torch.no_grad()
+    def conclude(self, batch: dict[str, Tensor]) -> None:
+        """After the last step: measures on a batch what the analytic variance of a diffusion prior
+        that trained is made of.
+        """
+        if "prior" in self.config.trained and isinstance(self.prior, DiffusionPrior):
+            self.eval()
+            self.prior.measure(self.embedded(batch))
 
     @torch.no_grad()
     def generate(self, tokens_BL: Tensor, generator: torch.Generator | None = None) -> Tensor:

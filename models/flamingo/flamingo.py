@@ -40,6 +40,7 @@ from models.generation import GenerationConfig
 from models.gpt import GPT, GPTConfig
 from models.layers.block import BlockConfig
 from models.layers.cache import Cache, KeyValues
+from models.training.matching import word_mean
 
 
 def gated_config(width: int, heads: int, source_width: int = 1536) -> BlockConfig:
@@ -231,15 +232,29 @@ class Flamingo(nn.Module):
         zeros = torch.zeros(counted_BL.shape, dtype=nll_X.dtype, device=nll_X.device)
         return zeros.masked_scatter(counted_BL, nll_X), counted_BL
 
-    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`loss`, the mean of what `nll` gives for `batch`, and the number of `tokens` in it."""
+    def features(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Summed `nll` and number of predicted tokens of each row, (B, 2)."""
         nll_BL, counted_BL = self.nll(batch)
-        count = counted_BL.sum()
-        return {"loss": nll_BL.sum() / count.clamp(min=1), "tokens": count}
+        return (torch.stack([nll_BL.sum(dim=1), counted_BL.sum(dim=1).to(nll_BL)], dim=1),)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`losses`: the one door through which DistributedDataParallel calls."""
-        return self.losses(batch)
+    def losses_of(self, features: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """`losses` of the `features` of the whole batch."""
+        (rows_B2,) = features
+        return {"loss": word_mean(rows_B2), "tokens": rows_B2[:, 1].detach().sum().long()}
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`loss`, the mean over all ranks' tokens of what `nll` gives for `batch`, and the number
+        of `tokens` in it.
+        """
+        return self.losses_of(self.features(batch))
+
+    def forward(
+        self, batch: dict[str, Tensor], features: bool = False
+    ) -> dict[str, Tensor] | tuple[Tensor, ...]:
+        """`losses`, or `features` alone: the one door through which DistributedDataParallel
+        calls.
+        """
+        return self.features(batch) if features else self.losses(batch)
 
     def constrain(self) -> None:
         """Nothing to keep in bounds after a step."""

@@ -110,5 +110,6 @@ def _cached(
         with _unsynced(wrapped, index == len(pieces) - 1):
             with autocast():
                 features = wrapped(piece, features=True)
-            torch.autograd.backward(features, share)
+            moved = [(f, g) for f, g in zip(features, share, strict=True) if f.requires_grad]
+        torch.autograd.backward(*zip(*moved, strict=True))
     return {key: value.detach() for key, value in losses.items()}

@@ -3,7 +3,8 @@
     config.json, model.safetensors, tokenizer.json    the trained model (see models.weights)
     training.json                                     what it was trained on and how; written last:
     the run is finished metrics.jsonl, tensorboard/                       the curve steps/00000500/
-    a checkpoint: weights, optimizer.safetensors, training.json last
+    a checkpoint: weights, optimizer.safetensors, average.safetensors where weights are averaged,
+    training.json last
 
 A checkpoint without its training.json is torn and is ignored. Nothing is pickled.
 """
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 
 from models.tokenizers.clip import Tokenizer
+from models.training.average import Average
 from models.training.optimizer import optimizer_tensors, restore_optimizer
 from models.weights import WEIGHTS, fit, read_bytes, read_tensors, save, write_tensors
 from pipelines.datasets import filesystem, write_json
@@ -30,6 +32,7 @@ TRAINING, OPTIMIZER, STEPS, METRICS = (
     "steps",
     "metrics.jsonl",
 )
+AVERAGE = "average.safetensors"
 
 
 class RunError(Exception):
@@ -103,11 +106,14 @@ def save_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     keep: int,
+    average: Average | None = None,
 ) -> None:
     """Writes the checkpoint of `step` and removes all but the `keep` latest."""
     path = _step_folder(folder, step)
     write_tensors(posixpath.join(path, WEIGHTS), model.state_dict())
     write_tensors(posixpath.join(path, OPTIMIZER), optimizer_tensors(model, optimizer))
+    if average is not None:
+        write_tensors(posixpath.join(path, AVERAGE), average.tensors)
     write_json(posixpath.join(path, TRAINING), dataclasses.asdict(Progress(step, plan)))
     for old in steps_saved(folder)[:-keep]:
         _remove(_step_folder(folder, old))
@@ -123,7 +129,11 @@ def _remove(path: str) -> None:
 
 
 def resume(
-    folder: str, plan: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: str,
+    plan: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None = None,
 ) -> int:
     """Restores the latest whole checkpoint and returns its step, 0 where there is none."""
     for step in reversed(steps_saved(folder)):
@@ -132,6 +142,8 @@ def resume(
             continue
         fit(model, read_tensors(posixpath.join(path, WEIGHTS)), path)
         restore_optimizer(model, optimizer, read_tensors(posixpath.join(path, OPTIMIZER)))
+        if average is not None:
+            average.restore(read_tensors(posixpath.join(path, AVERAGE)))
         return step
     return 0
 

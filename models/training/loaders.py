@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from models.tokenizers.clip import Tokenizer
 from models.training.augment import AugmentConfig, augment, draws
 from models.training.rows import InMemory, Order, RowGroups, Streamed
 from pipelines.datasets import Dataset
+
+Target = Literal["texts", "label", "image_id"]
+"""The column beside the image: what is read or told apart, or nothing of either (the id)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Batches(Protocol):
     """What a run takes its batches from."""
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the data."""
+
+    @property
     def streamed(self) -> bool:
         """Whether making a batch is work worth doing ahead."""
 
@@ -61,12 +68,13 @@ class Batches(Protocol):
 
 
 class Loader:
-    """Batches of pixels and tokens, or without a tokenizer of pixels and labels.
+    """Batches of pixels and tokens, of pixels and labels, or of pixels alone.
 
     Args:
-        dataset: of `samples` with a tokenizer, of `labelled` without one.
+        dataset: of `samples` or, for labels, of `labelled`; either for pixels alone.
         batch_size: global; the ranks share it evenly.
         context_length: most tokens of a text.
+        target: by default texts with a tokenizer, labels without one.
 
     Raises ValueError where the data cannot fill one batch or the ranks do not divide it.
     """
@@ -81,6 +89,7 @@ class Loader:
         seed: int,
         tokenizer: Tokenizer | None = None,
         context_length: int = 77,
+        target: Target | None = None,
         share: Share | None = None,
     ) -> None:
         self.image_size, self.batch_size = image_size, batch_size
@@ -88,8 +97,10 @@ class Loader:
         self.tokenizer, self.context_length = tokenizer, context_length
         if batch_size % self.share.ranks:
             raise ValueError(f"{self.share.ranks} ranks must divide batch_size={batch_size}")
-        target = "label" if tokenizer is None else "texts"
-        groups = RowGroups(dataset, ["image", target])
+        self.target = target or ("label" if tokenizer is None else "texts")
+        if self.target == "texts" and tokenizer is None:
+            raise ValueError("texts need a tokenizer, got None")
+        groups = RowGroups(dataset, ["image", self.target])
         rows = len(groups.ids)
         self.steps_per_epoch = rows // batch_size
         if not self.steps_per_epoch:
@@ -123,15 +134,20 @@ class Loader:
         return epoch, self.ordered[1][first : first + size]
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """`pixels` (B, 3, H, W) float32 and `tokens` (B, L) or `labels` (B,) int64 of this rank."""
+        """`pixels` (B, 3, H, W) float32 and, by target, `tokens` (B, L) or `labels` (B,) int64 of
+        this rank.
+        """
         epoch, rows = self.chosen(step)
         found, targets = self.rows.take(rows)
         device = self.share.device
         u_BD = draws(self.seed, epoch, self.rows.ids[rows].tolist())
         pixels = torch.from_numpy(found).to(device)
         out = {"pixels": augment(pixels, self.config.augment, u_BD.to(device), self.image_size)}
-        if self.tokenizer is None:
+        if self.target == "image_id":
+            return out
+        if self.target == "label":
             return {**out, "labels": torch.tensor(targets, dtype=torch.int64, device=device)}
+        assert self.tokenizer is not None
         texts = [
             texts[int(u * len(texts))]["text"]
             for texts, u in zip(targets, u_BD[:, -1].tolist(), strict=True)

@@ -14,28 +14,27 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.blip.blip import BLIPConfig
-from models.classifier import ClassifierConfig
-from models.clip import CLIPConfig
-from models.gpt import GPTConfig
 from models.tokenizers.clip import Tokenizer
 from models.training import checkpoints
 from models.training.accumulate import backward
+from models.training.average import Average
 from models.training.curve import Curve, Line
 from models.training.loaders import Batches, Loader, LoaderConfig, Share, batches
+from models.training.needs import Needs, check_words, needs
 from models.training.objectives import rank_mean, world
 from models.training.optimizer import OptimizerConfig, build_optimizer, rate_factor
+from models.training.partners import joined
 from models.training.starting import starting_tensors
 from models.training.texts import TextLoader, TextLoaderConfig, texts_hash
-from models.weights import ModelConfig, build, content_hash, describe, fit
+from models.weights import ModelConfig, build, content_hash, describe, fit, load
 from pipelines.datasets import hash_json, open_dataset
 
 
@@ -49,6 +48,7 @@ class TrainConfig:
     seed: int = 0  # of the weights, the order, the augmentation and patch dropout
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on CUDA only
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)  # AdamW and its schedule
+    average: float = 0.0  # decay of a moving average of the weights, which is then kept; 0: none
     log_every: int = 10  # steps between lines of the curve
     checkpoint_every: int = 200  # steps between checkpoints
     checkpoints_kept: int = 1  # the latest ones
@@ -70,18 +70,22 @@ def make_plan(
     config: TrainConfig,
     tokenizer: Tokenizer | None,
     start: str = "",
+    beside: str = "",
 ) -> dict[str, Any]:
-    """All that decides the weights, as JSON values; `start` is the hash of the first ones."""
+    """All that decides the weights, as JSON values; `start` and `beside` are hashes of
+    checkpoints.
+    """
     training = dataclasses.asdict(config)
     for key in LEAVES_WEIGHTS_ALONE:
         del training[key]
+    if not config.average:
+        del training["average"]
     loaded = dataclasses.asdict(loading)
     loaded.pop("threads", None)
     plan = {"data": data_hash, "model": describe(model), "loading": loaded, "training": training}
     if tokenizer is not None:
         plan["tokenizer"] = hash_json(tokenizer.to_json())
-    if start:
-        plan["start"] = start
+    plan |= {key: value for key, value in (("start", start), ("beside", beside)) if value}
     result: dict[str, Any] = json.loads(json.dumps(plan))
     return result
 
@@ -110,59 +114,68 @@ def _autocast(
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
 
-def _check(model: ModelConfig, tokenizer: Tokenizer | None) -> None:
-    if isinstance(model, CLIPConfig):
-        name, key, size = "a CLIP", "text.vocab_size", model.text.vocab_size
-    elif isinstance(model, BLIPConfig):  # it adds the two words that begin its readings
-        name, key, size = "a BLIP", "text.vocab_size - 2", model.text.vocab_size - 2
-    elif isinstance(model, GPTConfig):
-        name, key, size = "a GPT", "vocab_size", model.vocab_size
-    else:
-        return
-    if tokenizer is None:
-        raise ValueError(f"{name} needs a tokenizer, got None")
-    if tokenizer.vocab_size != size:
-        raise ValueError(f"{key}={size}, the tokenizer has {tokenizer.vocab_size} ids")
+@runtime_checkable
+class Measured(Protocol):
+    """A model that is measured against data before and after it trains."""
+
+    def prepare(self, batches: Iterable[dict[str, Tensor]]) -> None:
+        """Before the first step, with the batches of the first epoch."""
+
+    def conclude(self, batch: dict[str, Tensor]) -> None:
+        """After the last step, with the batch that would come next."""
 
 
 def make_loader(
-    model: ModelConfig,
+    wants: Needs,
     data: str,
     config: TrainConfig,
     loading: LoaderConfig | TextLoaderConfig,
     tokenizer: Tokenizer | None,
     share: Share,
 ) -> Batches:
-    """Batches of texts for a GPT, of images for all others. Raises TypeError for a `loading` of the
-    other kind, or a model that neither is made for.
+    """Batches of what a model wants: of texts alone, or of images with or without a target.
+
+    Raises TypeError for a `loading` of the other kind, ValueError where the tokenizer does not fit.
     """
-    wanted = TextLoaderConfig if isinstance(model, GPTConfig) else LoaderConfig
+    wanted = LoaderConfig if wants.target else TextLoaderConfig
     if not isinstance(loading, wanted):
         raise TypeError(f"loading is {type(loading).__name__}, should be {wanted.__name__}")
-    if isinstance(model, GPTConfig):
-        assert isinstance(loading, TextLoaderConfig) and tokenizer is not None
+    check_words(wants, tokenizer)
+    length = 0 if wants.words is None else wants.words.context_length
+    if isinstance(loading, TextLoaderConfig):
+        assert tokenizer is not None
         return TextLoader(
             data,
-            context_length=model.context_length,
+            context_length=length,
             batch_size=config.batch_size,
             config=loading,
             seed=config.seed,
             tokenizer=tokenizer,
             share=share,
         )
-    assert isinstance(loading, LoaderConfig)
-    if not isinstance(model, CLIPConfig | BLIPConfig | ClassifierConfig):
-        raise TypeError(f"{type(model).__name__} is trained on batches of neither kind")
+    assert wants.image_size is not None
     return Loader(
         open_dataset(data),
-        image_size=model.vision.image_size,
+        image_size=wants.image_size,
         batch_size=config.batch_size,
         config=loading,
         seed=config.seed,
         tokenizer=tokenizer,
-        context_length=0 if isinstance(model, ClassifierConfig) else model.text.context_length,
+        context_length=length,
+        target=wants.target,
         share=share,
     )
+
+
+def _wanted(model: ModelConfig, start: str, beside: nn.Module | None) -> Needs:
+    """What the model is fed. Raises ValueError where a frozen part or partner is missing."""
+    wants = needs(model, None if beside is None else cast("ModelConfig", beside.config))
+    if wants.start and not start:
+        raise ValueError(f"{wants.name} needs a start that brings its frozen part: {wants.start}")
+    if bool(wants.beside) != (beside is not None):
+        wrong = f"a {wants.beside} beside it, got none" if wants.beside else "no model beside it"
+        raise ValueError(f"{wants.name} needs {wrong}")
+    return wants
 
 
 def train(
@@ -174,6 +187,7 @@ def train(
     loading: LoaderConfig | TextLoaderConfig,
     tokenizer: Tokenizer | None = None,
     start: str = "",
+    beside: str = "",
     device: torch.device | None = None,
     report: Callable[[Line], None] | None = None,
 ) -> str:
@@ -182,31 +196,35 @@ def train(
     Args:
         folder: of the run, on a disk that all ranks see; a finished run of the same plan is left as
             it is, an unfinished one is resumed, one of another plan raises RunError.
-        data: a `samples` dataset for a CLIP, a `labelled` one for a classifier; for a GPT the files
-            of texts, a path with wildcards.
-        start: a checkpoint to go on from, of the same model, of the whole that this is a half of,
-            or of the encoders of this whole; empty draws the weights.
+        data: a `samples` dataset, for a classifier a `labelled` one; for a GPT the files of texts,
+            a path with wildcards.
+        start: a checkpoint to go on from, of the same model or of what `models.training.starting`
+            makes one of; empty draws the weights.
+        beside: a checkpoint of the frozen network that the model works with and does not hold.
         report: called on rank 0 with each line of the curve.
 
-    Raises FloatingPointError where the loss is no longer finite.
+    Raises FloatingPointError where the loss is no longer finite, ValueError where the tokenizer,
+    `start` or `beside` is missing or does not fit.
     """
-    _check(model_config, tokenizer)
-    texts = isinstance(model_config, GPTConfig)
-    data_hash = texts_hash(data) if texts else open_dataset(data).manifest.content_hash
-    before = content_hash(start) if start else ""
-    plan = make_plan(data_hash, model_config, loading, config, tokenizer, before)
+    partner = load(beside) if beside else None
+    wants = _wanted(model_config, start, partner)
+    check_words(wants, tokenizer)
+    data_hash = open_dataset(data).manifest.content_hash if wants.target else texts_hash(data)
+    hashes = [content_hash(path) if path else "" for path in (start, beside)]
+    plan = make_plan(data_hash, model_config, loading, config, tokenizer, *hashes)
     if checkpoints.finished(folder, plan):
         return folder
     rank, ranks = world()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     share = Share(rank, ranks, device)
-    loader = make_loader(model_config, data, config, loading, tokenizer, share)
+    loader = make_loader(wants, data, config, loading, tokenizer, share)
     with deterministic():
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build(model_config)
         if start:
             fit(model, starting_tensors(model, start), start)
         model = model.to(device).train()
+        loader = joined(model, partner, loader, device)
         Run(folder, plan, model, loader, config, device, report).to_the_end()
         if rank == 0:
             checkpoints.finish(folder, plan, model, tokenizer)
@@ -229,7 +247,10 @@ class Run:
         """All steps from the latest checkpoint on."""
         config, (rank, ranks) = self.config, world()
         optimizer = build_optimizer(self.model, config.optimizer)
-        first = checkpoints.resume(self.folder, self.plan, self.model, optimizer)
+        average = Average(self.model, config.average) if config.average else None
+        first = checkpoints.resume(self.folder, self.plan, self.model, optimizer, average)
+        if first == 0:
+            self.prepare()
         wrapped = DistributedDataParallel(self.model) if ranks > 1 else self.model
         ahead = 2 if self.device.type == "cuda" or self.loader.streamed else 0
         with contextlib.ExitStack() as stack:
@@ -239,10 +260,22 @@ class Run:
                 stack.enter_context(curve)
             for step, batch in enumerate(batches(self.loader, first, config.steps, ahead), first):
                 losses, norm = self.step(wrapped, optimizer, step, batch)
+                if average is not None:
+                    average.take(step)
                 if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
                     self.log(curve, step + 1, losses, norm)
                 if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
-                    self.checkpoint(step + 1, optimizer)
+                    self.checkpoint(step + 1, optimizer, average)
+        if average is not None:
+            average.leave()
+        if isinstance(self.model, Measured):
+            torch.manual_seed(derive_seed(config.seed, "conclude", rank))
+            self.model.conclude(self.loader.batch(config.steps))
+
+    def prepare(self) -> None:
+        """Before the first step."""
+        if isinstance(self.model, Measured):
+            self.model.prepare(map(self.loader.batch, range(self.loader.steps_per_epoch)))
 
     def step(
         self,
@@ -281,10 +314,18 @@ class Run:
             factor = rate_factor(done - 1, self.config.steps, self.config.optimizer)
             curve.log(done, {**values, "rate": self.config.optimizer.rate * factor})
 
-    def checkpoint(self, done: int, optimizer: torch.optim.Optimizer) -> None:
+    def checkpoint(
+        self, done: int, optimizer: torch.optim.Optimizer, average: Average | None
+    ) -> None:
         """Writes a checkpoint, on rank 0."""
         if world()[0] == 0:
             keep = self.config.checkpoints_kept
             checkpoints.save_step(
-                self.folder, done, self.plan, model=self.model, optimizer=optimizer, keep=keep
+                self.folder,
+                done,
+                self.plan,
+                model=self.model,
+                optimizer=optimizer,
+                keep=keep,
+                average=average,
             )

@@ -78,6 +78,7 @@ def train_on_ray(
     loading: LoaderConfig | TextLoaderConfig,
     tokenizer: Tokenizer | None = None,
     start: str = "",
+    beside: str = "",
     workers: Workers | None = None,
     report: Callable[[Line], None] | None = None,
 ) -> str:
@@ -101,6 +102,7 @@ def train_on_ray(
         "loading": loading,
         "tokenizer": tokenizer,
         "start": _absolute(start) if start else "",
+        "beside": _absolute(beside) if beside else "",
     }
     trainer = TorchTrainer(
         _worker,
