@@ -20,7 +20,7 @@ def pixel_contender(name: str, known: Dataset, config: NearestConfig) -> Contend
     return Contender(name, load, (known,), asdict(config), standard=True)
 
 
-def pixel_probe(name: str, side: int = 16) -> Contender:
+def pixel_probe(name: str, side: int = 8) -> Contender:
     """Shrunken pixels as features: its probe is what a network should beat."""
     return Contender(name, partial(Pixels, side), settings={"pixels": side})
 

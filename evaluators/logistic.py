@@ -136,7 +136,7 @@ def search(
 
     def accuracy(c: float) -> float:
         nonlocal last
-        last = fit(train_ND, labels_N, n_classes, c, last, steps=200)
+        last = fit(train_ND, labels_N, n_classes, c, last, steps=100)
         return float((last.logits(val_MD).argmax(axis=1) == val_labels_M).mean())
 
     return sweep(accuracy)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime
 import posixpath
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,12 +41,18 @@ from pipelines.engines import Engines, ray_session
 from workflows.console import Console
 from workflows.demo_web.packages import CACHE
 from workflows.flags import EngineFlags
+from workflows.scoreboard.corpora import corpora, method, overlap_views
 from workflows.scoreboard.packaged import packaged
 
 if TYPE_CHECKING:
     from models.pixels import Fit
 
 MODEL, PIXELS, GIVEN = "CLIP", "logistic regression on pixels", "given"
+INTRODUCTION = (
+    "How a model answers on public evaluation sets. That it names these pictures says nothing of "
+    "faces, persons or places: it was not tested for surveillance, identification or decisions "
+    "about people, and a list of classes that is asked about people brings its author's biases."
+)
 SCORING = ScoreConfig(embed=EmbedConfig(workers=2))
 
 
@@ -69,6 +76,8 @@ class ScoreRecipe:
     """Folder of the unpacked packages."""
     against: tuple[str, ...] = ()
     """Folders of other CLIPs: scored likewise, and compared item by item."""
+    corpus: tuple[str, ...] = ()
+    """Samples datasets to look for test pictures in, beside those of the checkpoint's lineage."""
     damaged: Literal["skip", "score"] = "skip"
     """What is done with damaged sets; their damage is listed either way."""
     in_distribution: str = ""
@@ -94,7 +103,8 @@ class ScoreRecipe:
         if not suites:
             raise ValueError(f"no set to score below {list(self.data)}; see {self.out}/sets.json")
         models = contenders(self, suites)
-        with ray_session(self.engines):
+        engine = ray_session(self.engines) if self.config.embed.workers else nullcontext()
+        with engine:
             found: list[Scored] = []
 
             def make(_: object) -> Dataset:
@@ -193,6 +203,8 @@ def report(
         "classes": list(worst_classes(answers, MODEL)),
         "confusions": list(common_confusions(answers, MODEL)),
     }
+    known, problems = corpora(recipe.checkpoint, recipe.corpus)
+    views["overlap"] = list(overlap_views(answers, suites, known, recipe.out)) if known else []
     datasets.write_json(posixpath.join(recipe.out, "views.json"), views)
     inputs = ReportInputs(
         title=f"Scores of {posixpath.basename(posixpath.normpath(recipe.checkpoint))}",
@@ -204,6 +216,10 @@ def report(
         manifests=ancestry([scored.scores], root=recipe.out),
         config=datasets.config_dict(recipe),
         commands=[f"sightmill score --checkpoint {recipe.checkpoint} --out {recipe.out} ..."],
+        introduction=INTRODUCTION,
+        overlap=views["overlap"],
+        overlap_method=method() if known else "",
+        left_out=problems,
         audits=views["audits"],
         significance=views["significance"],
         classes=views["classes"],

@@ -59,7 +59,7 @@ HERE = ("--config.embed.workers", "0", "--config.embed.batch-size", "16")
 
 
 def test_a_damaged_set_is_listed_and_scored_only_if_asked_for(
-    clip: str, root: Path, tmp_path: Path, ray_session: None, capsys: pytest.CaptureFixture[str]
+    clip: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     asked = ("--checkpoint", clip, "--data", str(root), "--out", str(out), *FAST, *HERE)
