@@ -128,7 +128,8 @@ class Pic2Word(nn.Module):
 
     def losses_of(self, features: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """CLIP's symmetric loss of `features` over the batch of all ranks."""
-        return contrastive(*features, self.clip.logit_scale.exp())
+        image_BE, text_BE = features
+        return contrastive(image_BE, text_BE, self.clip.logit_scale.exp())
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """CLIP's symmetric loss between `pixels` (B, 3, H, W) and the prompts of their words."""

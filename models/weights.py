@@ -16,6 +16,7 @@ import typing
 from typing import Any
 
 import torch
+from pyarrow.fs import FileSelector
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
@@ -224,6 +225,13 @@ def read(path: str) -> tuple[ModelConfig, dict[str, Tensor]]:
     return config, read_tensors(posixpath.join(path, WEIGHTS))
 
 
+def read_config(path: str) -> ModelConfig:
+    """Config of the model at `path`, ours or published."""
+    if _is_ours(path):
+        return parse_config(json.loads(read_bytes(posixpath.join(path, CONFIG))))
+    return read(path)[0]
+
+
 def _is_ours(path: str) -> bool:
     from models.public.formats import is_file
 
@@ -255,11 +263,19 @@ def load_tokenizer(path: str) -> Tokenizer:
 
 def content_hash(path: str) -> str:
     """32 hex digits of blake2b over what a score depends on: config, tokenizer and weights in
-    `path`.
+    `path`, or all of its files that may be either where the weights have another name, or the file.
     """
     digest = hashlib.blake2b(digest_size=16)
     fs, folder = filesystem(path)
-    for name in (CONFIG, TOKENIZER, WEIGHTS):
+    names = [CONFIG, TOKENIZER, WEIGHTS]
+    if fs.get_file_info(folder).is_file:
+        folder, name = posixpath.split(folder)
+        names = [name]
+    elif not fs.get_file_info(posixpath.join(folder, WEIGHTS)).is_file:
+        listed = fs.get_file_info(FileSelector(folder, allow_not_found=True))
+        found = (info.base_name for info in listed)
+        names = sorted(name for name in found if name.endswith((".json", ".safetensors")))
+    for name in names:
         inner = posixpath.join(folder, name)
         if fs.get_file_info(inner).is_file:
             with fs.open_input_file(inner) as file:

@@ -28,6 +28,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "TrainClipConfig",
         "a samples dataset to a CLIP checkpoint",
     ),
+    "train": (
+        "workflows.train_any",
+        "TrainRecipe",
+        "a samples dataset to any model's checkpoint, from those of its frozen parts",
+    ),
     "train-gpt": ("workflows.train_gpt", "TrainGPTConfig", "texts to a GPT checkpoint"),
     "capfilt": (
         "workflows.capfilt",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.blip.blip import BLIPConfig
@@ -14,7 +14,7 @@ from models.training.curve import Line
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
 from models.training.on_ray import Workers, train_on_ray
-from models.weights import content_hash, load_tokenizer
+from models.weights import ModelConfig, content_hash, load_tokenizer
 from pipelines.datasets import Dataset
 from pipelines.engines import ray_session
 from workflows.console import Update
@@ -49,18 +49,50 @@ def train_model(
     its config says, or has that of the checkpoint `start` that it goes on from; a classifier takes
     `labelled` images. A killed run goes on from its latest checkpoint.
     """
+    return train_network(
+        job,
+        folder,
+        lambda: _with_vocabulary(model, data, start),
+        data,
+        schedule,
+        config={"model": model},
+        parents=[data, *([start] if start is not None else [])],
+        start=start.path if start is not None else "",
+    )
+
+
+def train_network(
+    job: Job,
+    folder: str,
+    network: Callable[[], tuple[ModelConfig, Tokenizer | None]],
+    data: Dataset,
+    schedule: Schedule,
+    *,
+    config: Mapping[str, object],
+    parents: Sequence[Dataset],
+    start: str = "",
+    beside: str = "",
+) -> Dataset:
+    """The checkpoint in the job's `folder` of what `network` gives, trained on `data`.
+
+    Args:
+        config: what that depends on beside data and schedule, for the manifest.
+        parents: datasets that the checkpoint comes from.
+        start, beside: checkpoints, as `models.training.loop.train` takes them.
+    """
 
     def write(path: str, update: Update) -> Mapping[str, int]:
-        network, tokenizer = _with_vocabulary(model, data, start)
+        model, tokenizer = network()
         with ray_session(job.engines):
             train_on_ray(
                 path,
-                network,
+                model,
                 data.path,
                 config=schedule.train,
                 loading=schedule.loading,
                 tokenizer=tokenizer,
-                start=start.path if start is not None else "",
+                start=start,
+                beside=beside,
                 workers=schedule.workers,
                 report=lambda line: update(int(line["step"]), schedule.train.steps, _note(line)),
             )
@@ -71,9 +103,9 @@ def train_model(
         "checkpoint",
         write,
         folder=folder,
-        config={"model": model, "loading": schedule.loading, "train": schedule.train},
+        config={**config, "loading": schedule.loading, "train": schedule.train},
         seed=schedule.train.seed,
-        parents=[data, *([start] if start is not None else [])],
+        parents=parents,
         content_hash=content_hash,
     )
 

@@ -110,6 +110,6 @@ def _cached(
         with _unsynced(wrapped, index == len(pieces) - 1):
             with autocast():
                 features = wrapped(piece, features=True)
-            moved = [(f, g) for f, g in zip(features, share, strict=True) if f.requires_grad]
-        torch.autograd.backward(*zip(*moved, strict=True))
+            moved = [pair for pair in zip(features, share, strict=True) if pair[0].requires_grad]
+        torch.autograd.backward([f for f, _ in moved], [g for _, g in moved])
     return {key: value.detach() for key, value in losses.items()}

@@ -28,7 +28,7 @@ from models.training.accumulate import backward
 from models.training.average import Average
 from models.training.curve import Curve, Line
 from models.training.loaders import Batches, Loader, LoaderConfig, Share, batches
-from models.training.needs import Needs, check_words, needs
+from models.training.needs import Needs, checked
 from models.training.objectives import rank_mean, world
 from models.training.optimizer import OptimizerConfig, build_optimizer, rate_factor
 from models.training.partners import joined
@@ -135,12 +135,11 @@ def make_loader(
 ) -> Batches:
     """Batches of what a model wants: of texts alone, or of images with or without a target.
 
-    Raises TypeError for a `loading` of the other kind, ValueError where the tokenizer does not fit.
+    Raises TypeError for a `loading` of the other kind.
     """
     wanted = LoaderConfig if wants.target else TextLoaderConfig
     if not isinstance(loading, wanted):
         raise TypeError(f"loading is {type(loading).__name__}, should be {wanted.__name__}")
-    check_words(wants, tokenizer)
     length = 0 if wants.words is None else wants.words.context_length
     if isinstance(loading, TextLoaderConfig):
         assert tokenizer is not None
@@ -165,17 +164,6 @@ def make_loader(
         target=wants.target,
         share=share,
     )
-
-
-def _wanted(model: ModelConfig, start: str, beside: nn.Module | None) -> Needs:
-    """What the model is fed. Raises ValueError where a frozen part or partner is missing."""
-    wants = needs(model, None if beside is None else cast("ModelConfig", beside.config))
-    if wants.start and not start:
-        raise ValueError(f"{wants.name} needs a start that brings its frozen part: {wants.start}")
-    if bool(wants.beside) != (beside is not None):
-        wrong = f"a {wants.beside} beside it, got none" if wants.beside else "no model beside it"
-        raise ValueError(f"{wants.name} needs {wrong}")
-    return wants
 
 
 def train(
@@ -207,8 +195,8 @@ def train(
     `start` or `beside` is missing or does not fit.
     """
     partner = load(beside) if beside else None
-    wants = _wanted(model_config, start, partner)
-    check_words(wants, tokenizer)
+    kind = None if partner is None else cast("ModelConfig", partner.config)
+    wants = checked(model_config, tokenizer, start, kind)
     data_hash = open_dataset(data).manifest.content_hash if wants.target else texts_hash(data)
     hashes = [content_hash(path) if path else "" for path in (start, beside)]
     plan = make_plan(data_hash, model_config, loading, config, tokenizer, *hashes)

@@ -137,8 +137,22 @@ def made_size(config: DALLE2Config) -> tuple[int, int]:
     return height * factor, width * factor
 
 
-def check_words(wants: Needs, tokenizer: Tokenizer | None) -> None:
-    """Raises ValueError where there is no tokenizer for `wants`, or it has other ids."""
+def checked(
+    config: ModelConfig, tokenizer: Tokenizer | None, start: str, beside: ModelConfig | None
+) -> Needs:
+    """`needs`, all of them met. Raises ValueError naming what is missing or does not fit."""
+    wants = needs(config, beside)
+    if wants.start and not start:
+        raise ValueError(f"{wants.name} needs a start that brings its frozen part: {wants.start}")
+    if wants.beside and beside is None:
+        raise ValueError(f"{wants.name} needs a {wants.beside} beside it, got none")
+    if beside is not None and not wants.beside:
+        raise ValueError(f"{wants.name} takes no model beside it, got {type(beside).__name__}")
+    _check_words(wants, tokenizer)
+    return wants
+
+
+def _check_words(wants: Needs, tokenizer: Tokenizer | None) -> None:
     words = wants.words
     if words is None:
         return
