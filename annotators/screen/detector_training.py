@@ -60,24 +60,36 @@ def export_yolo(screens: Dataset, folder: str, config: DetectorConfig) -> Path:
     box in shares of the picture) and data.yaml, whose path it answers with. Held-out screens are
     left out.
 
-    Raises ValueError if there is no training screen with a truth.
+    Raises ValueError if fewer than two training screens have a truth.
     """
-    root, count = Path(folder).absolute(), 0
+    root, checked = Path(folder).absolute(), _checked(screens, config)
     for part in ("train", "val"):
         for kind in ("images", "labels"):
             (root / kind / part).mkdir(parents=True, exist_ok=True)
     for batch in screens.batches(batch_size=32):
         for row in batch.to_pylist():
-            if row["split"] == "train" and row["status"] == OK and row["truth"]:
-                checked = uniform(config.seed, "checked", row["screen_id"]) < config.checked
-                _lay_out(root, "val" if checked else "train", row, config.image_size)
-                count += 1
-    if not count:
-        raise ValueError(f"{screens.path} has no training screen with a truth")
+            if _trains(row):
+                part = "val" if row["screen_id"] in checked else "train"
+                _lay_out(root, part, row, config.image_size)
     places = {"path": str(root), "train": "images/train", "val": "images/val"}
     data = root / "data.yaml"
     data.write_text(json.dumps({**places, "names": dict(enumerate(CLASSES))}), encoding="utf-8")
     return data
+
+
+def _trains(row: Mapping[str, Any]) -> bool:
+    return row["split"] == "train" and row["status"] == OK and bool(row["truth"])
+
+
+def _checked(screens: Dataset, config: DetectorConfig) -> set[str]:
+    """Ids of the training screens that the best epoch is picked by: at least one, never all."""
+    columns = ["screen_id", "split", "status", "truth"]
+    rows = (row for batch in screens.batches(columns) for row in batch.to_pylist())
+    ids = [row["screen_id"] for row in rows if _trains(row)]
+    if len(ids) < 2:
+        raise ValueError(f"{screens.path} has {len(ids)} training screens with a truth; legal: 2 +")
+    count = min(max(1, round(config.checked * len(ids))), len(ids) - 1)
+    return set(sorted(ids, key=lambda key: uniform(config.seed, "checked", key))[:count])
 
 
 def _lay_out(root: Path, part: str, row: Mapping[str, Any], longer_side: int) -> None:

@@ -91,7 +91,7 @@ def test_a_dataset_without_training_screens_is_refused(tmp_path: Path) -> None:
     held = datasets.build(
         str(tmp_path / "d"), name="screens", config={}, seed=0, parents=[], write=write
     )
-    with pytest.raises(ValueError, match="no training screen"):
+    with pytest.raises(ValueError, match="has 0 training screens"):
         export_yolo(held, str(tmp_path / "w"), SMALL)
 
 
