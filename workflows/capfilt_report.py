@@ -1,0 +1,239 @@
+"""CapFilt's reports, of one run and of the ablation, out of the datasets in the job's folder."""
+
+from __future__ import annotations
+
+import datetime
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from annotators.capfilt import Rule
+from evaluators.report.ablation import (
+    AblationInputs,
+    Outcome,
+    ablation_csv,
+    ablation_json,
+    render_ablation,
+)
+from evaluators.report.capfilt import render_capfilt
+from evaluators.report.capfilt_inputs import CapFiltInputs, CaptionTable, MetricLine, Swaps
+from evaluators.report.inputs import Run
+from evaluators.report.lineage import ancestry
+from evaluators.report.tables import scores_csv, scores_json
+from evaluators.statistics import Interval
+from models.training.curve import read_curve
+from pipelines import datasets
+from pipelines.datasets import Dataset, DatasetError, config_dict, open_dataset
+from pipelines.records import SCORES
+from workflows.capfilt_answers import read_answers
+from workflows.capfilt_data import Sets
+from workflows.capfilt_examples import blocks, kept_shares, survey, text_funnel
+from workflows.capfilt_figures import (
+    captions_asked,
+    compare_captions,
+    noise_left,
+    swap_curve,
+    swap_score,
+)
+from workflows.job import Job
+
+if TYPE_CHECKING:
+    from workflows.capfilt import CapFiltConfig
+
+__all__ = ["Outcome", "write_ablation_report", "write_capfilt_report"]
+
+COLUMNS = {"written": "captions as in the corpus", "beam": "captions by beam search"}
+WEB_COLUMN = "web texts"
+NO_TWINS = "The web's texts of held-out pictures: the corpus shows none of these pictures."
+RUNS = {
+    "pretrained-encoders": "First encoders, on the web's texts",
+    "pretrained": "First BLIP, on the web's texts",
+    "captioner": "Captioner, on the clean pairs",
+    "matcher": "Filter, on the clean pairs",
+    "blip-encoders": "Last encoders, on the new corpus",
+    "blip": "Last BLIP, on the new corpus",
+}
+"""By folder; those that the job's folder lacks are left out."""
+INTRODUCTION = (
+    "A captioner wrote texts for the images of a web corpus, and a filter judged the web's texts "
+    "and the written ones alike. What passed, and a small clean set, is the new corpus. "
+    "Everything is measured on clean pairs that were held out of all training."
+)
+
+
+def write_capfilt_report(
+    job: Job,
+    config: CapFiltConfig,
+    sets: Sets,
+    captioned: Dataset,
+    samples: Dataset,
+    scores: Dataset,
+    runs: Mapping[str, str] = RUNS,
+    seed: int = 0,
+) -> str:
+    """Write report/report.html, scores.json and scores.csv; returns the page's path.
+
+    Args:
+        scores: of `workflows.capfilt_answers.score_all`, whose answers lie in the job's folder.
+        runs: folders of the job's models to their names in the report.
+    """
+    answers, found = open_dataset(job.at("answers")), survey(captioned, sets.clean, config.rule)
+    table = read_answers(answers)
+    rows = scores.table().to_pylist()
+    tables, left_out = _caption_tables(table, seed)
+    made = [open_dataset(job.at(folder)) for folder in runs if _is_made(job.at(folder))]
+    inputs = CapFiltInputs(
+        title="CapFilt: a corpus that captions and cleans itself",
+        threshold=config.rule.threshold,
+        by=config.rule.by,
+        created=_now(),
+        introduction=INTRODUCTION,
+        swaps=_swaps(table, config.rule, seed),
+        kept=kept_shares(found),
+        captions=tables,
+        retrieval=_retrieval(rows),
+        funnel=list(text_funnel(found, samples, sets.clean)),
+        blocks=list(blocks(captioned, found)),
+        runs=list(_runs(job, runs)),
+        manifests=ancestry([scores, samples, *made], root=job.out),
+        config=config_dict(config),
+        commands=[
+            f"sightmill capfilt --data.input {config.data.input} --out {job.out}",
+            f"sightmill trace {scores.path}",
+            f"sightmill verify {samples.path}",
+        ],
+        left_out=left_out,
+    )
+    folder = job.at("report")
+    _write(posixpath.join(folder, "scores.json"), scores_json(rows))
+    _write(posixpath.join(folder, "scores.csv"), scores_csv(rows))
+    return _write(posixpath.join(folder, "report.html"), render_capfilt(inputs))
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="minutes")
+
+
+def _write(path: str, content: str) -> str:
+    """Write text, whose lone surrogates (the web's) become question marks."""
+    datasets.write_bytes(path, content.encode("utf-8", "replace"))
+    return path
+
+
+def _is_made(path: str) -> bool:
+    try:
+        open_dataset(path)
+    except DatasetError:
+        return False
+    return True
+
+
+def _swaps(answers: pa.Table, rule: Rule, seed: int) -> Swaps:
+    score = swap_score(answers, rule, seed)
+    return Swaps(swap_curve(answers, rule), score, noise_left(answers, rule))
+
+
+def _caption_tables(answers: pa.Table, seed: int) -> tuple[list[CaptionTable], list[str]]:
+    """Captions beside the web's texts, then captions of all held-out pictures; what is missing."""
+    asked = captions_asked(answers)
+    tables: list[CaptionTable] = []
+    missing: list[str] = []
+    left_out: list[str] = []
+    plans = (
+        ("Beside what the web said of the same pictures", [*asked, "web"]),
+        ("All held-out pictures", asked),
+    )
+    for title, names in plans:
+        found = compare_captions(answers, names, seed)
+        if not found.pictures:
+            missing.append(NO_TWINS)
+            continue
+        lines = [
+            MetricLine(metric, [of[metric] for of in found.scored], found.difference.get(metric))
+            for metric in found.scored[0]
+        ]
+        columns = [COLUMNS.get(name, WEB_COLUMN) for name in names]
+        left_out = [f"{name}: {why}." for name, why in found.left_out.items()]
+        tables.append(CaptionTable(title, found.pictures, columns, lines, names[-1] == "web"))
+    return tables, missing + left_out
+
+
+def _retrieval(rows: list[dict[str, float | int | str]]) -> dict[str, Interval]:
+    """R@1 out of the scores, with Wilson's interval."""
+    from workflows.capfilt_figures import share
+
+    named = {str(r["metric"]): (float(r["value"]), int(r["n"])) for r in rows if _is_r1(r)}
+    return {name: share(round(value * n), n) for name, (value, n) in named.items()}
+
+
+def _is_r1(row: Mapping[str, float | int | str]) -> bool:
+    return str(row["metric"]).endswith("_r1")
+
+
+def _runs(job: Job, names: Mapping[str, str]) -> Iterator[Run]:
+    for folder, name in names.items():
+        lines = read_curve(job.at(folder))
+        if not lines or not _is_made(job.at(folder)):
+            continue
+        manifest = open_dataset(job.at(folder)).manifest
+        train = manifest.config["train"]
+        facts = {
+            "steps": f"{train['steps']:,}",
+            "batch": str(train["batch_size"]),
+            "trained on": f"{manifest.parents[0].name} {manifest.parents[0].content_hash[:12]}",
+        }
+        yield Run(name, lines, facts)
+
+
+def write_ablation_report(job: Job, config: object, outcomes: list[Outcome]) -> str:
+    """Write report/ablation.html, ablation.json and ablation.csv; returns the page's path.
+
+    The figures go through a `scores` dataset in the job's folder ablation-scores, whose parents are
+    the held-out pairs and the models that the outcomes name.
+    """
+    held_out = open_dataset(job.at("held-out"))
+    models = dict.fromkeys(one.model for one in outcomes if one.model)
+    parents = [held_out, *(open_dataset(path) for path in models)]
+
+    def write(folder: str) -> Mapping[str, int]:
+        rows = [
+            {
+                "suite": "capfilt-ablation",
+                "dataset": "held-out",
+                "split": f"seed {one.seed}",
+                "metric": metric,
+                "model": one.condition,
+                "value": value,
+                "n": held_out.manifest.rows,
+                "standard_error": float("nan"),
+            }
+            for one in outcomes
+            for metric, value in one.metrics.items()
+        ]
+        table = pa.Table.from_pylist(rows, SCORES)
+        datasets.write_shard(posixpath.join(folder, "00000.parquet"), table)
+        return {}
+
+    scores = job.build(
+        "score ablation",
+        "scores",
+        lambda folder, _: write(folder),
+        folder="ablation-scores",
+        config={"outcomes": [[o.condition, o.seed, dict(o.metrics)] for o in outcomes]},
+        parents=parents,
+    )
+    inputs = AblationInputs(
+        title="Does CapFilt pay? The ablation",
+        outcomes=outcomes,
+        pictures=held_out.manifest.rows,
+        created=_now(),
+        manifests=ancestry([scores], root=job.out),
+        config=config_dict(config),
+        commands=[f"sightmill trace {scores.path}"],
+    )
+    folder = job.at("report")
+    _write(posixpath.join(folder, "ablation.json"), ablation_json(outcomes))
+    _write(posixpath.join(folder, "ablation.csv"), ablation_csv(outcomes))
+    return _write(posixpath.join(folder, "ablation.html"), render_ablation(inputs))
