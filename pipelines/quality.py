@@ -113,6 +113,19 @@ SUITES: dict[str, list[Expectation]] = {
         _between("width", 0, None),
         _between("height", 0, None),
     ],
+    "screen_tasks": [
+        _unique("image_id"),
+        *_present("image_id"),
+        _one_of("status", "ok", "unreadable", "nothing_to_ask", "none_kept"),
+    ],
+    "screen_mixture": [
+        _unique("row_id"),
+        _matches("row_id", ID),
+        _one_of("task", "annotation", "question", "navigation", "summary"),
+        *_present("image_id", "prompt", "target"),
+        Expectation("ExpectColumnValueLengthsToBeBetween", "prompt", {"min_value": 1}),
+        Expectation("ExpectColumnValueLengthsToBeBetween", "target", {"min_value": 1}),
+    ],
     "scores": [*_present("suite", "dataset", "metric", "model", "value"), _between("n", 1, None)],
 }
 

@@ -172,6 +172,46 @@ SCREENS = pa.schema(
         _column("detail", pa.string(), "what was seen, for a person; by render"),
     ]
 )
+TASK = pa.struct(
+    [
+        pa.field("task_id", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("plain", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("box", pa.list_(pa.int32())),
+        pa.field("elements", pa.list_(pa.int32())),
+        pa.field("author", pa.string()),
+        pa.field("prompts", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("said", pa.string()),
+    ]
+)
+"""A task for a screen: read, count, compare, sum, navigate or summary; its text and the program's
+plain words for it; the answer and what a model should write; the box x0 x1 y0 y1 in thousandths and
+the places of the schema's elements that it rests on; the model that worded it, or `program`; the
+version of the prompts; `kept` or the validator that dropped it; what its model answered to it."""
+
+SCREEN_TASKS = pa.schema(
+    [
+        _column("image_id", pa.string(), "of the screen, one row each; by its source"),
+        _column("screen", pa.string(), "the screen schema as text; by its source", True),
+        _column("tasks", pa.list_(TASK), "every item, the dropped ones too; by screen-tasks"),
+        _column("status", pa.string(), "ok, or why no task is kept; by screen-tasks"),
+        _column("detail", pa.string(), "what was seen, for a person; by screen-tasks"),
+    ]
+)
+SCREEN_MIXTURE = pa.schema(
+    [
+        _column("row_id", pa.string(), "record_id(draw, task); by the mixture"),
+        _column("image_id", pa.string(), "of the screen; by its source"),
+        _column("task", pa.string(), "annotation, question, navigation or summary; by the mixture"),
+        _column("prompt", pa.string(), "what a model is given beside the picture; by the mixture"),
+        _column("target", pa.string(), "what it should write; by the mixture"),
+    ]
+)
 LABELLED = pa.schema(
     [
         _column("image_id", pa.string(), "record_id of the image's origin; by the suite"),
@@ -191,9 +231,7 @@ EMBEDDINGS = pa.schema(
         _column("content", pa.string(), "blake2b of the image's bytes, 32 hex digits; by embed"),
         _column("class_name", pa.string(), "name of the class, or the caption; by embed"),
         _column("group", pa.string(), "of the labelled image, such as its split; by embed"),
-        _column(
-            "vector", pa.list_(pa.float32()), "embedding or logits, null if undecodable", True
-        ),
+        _column("vector", pa.list_(pa.float32()), "embedding or logits, null if undecodable", True),
     ]
 )
 SCORES = pa.schema(
@@ -221,5 +259,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "labelled": LABELLED,
     "embeddings": EMBEDDINGS,
     "screens": SCREENS,
+    "screen_tasks": SCREEN_TASKS,
+    "screen_mixture": SCREEN_MIXTURE,
     "scores": SCORES,
 }
