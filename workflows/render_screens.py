@@ -4,8 +4,8 @@
 
 Pages of 15 templates out of npm packages are rendered by headless Chromium on phones, tablets and
 desktops, light and dark, in nine languages; whole templates are held out. A shard is written when
-its screens are done, and a rerun goes on with the next one. 360 screens take some 9 minutes on one
-core, once the packages (about 200 MB) are there.
+its screens are done, and a rerun goes on with the next one. With one browser, 30 screens took 56 s
+once the packages were there; of 440 screens eight got no picture.
 """
 
 from __future__ import annotations
