@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from evaluators.report.capfilt_inputs import KeptShares, Swaps
+from evaluators.report.capfilt_words import rate
 from evaluators.report.charts import legend
 from evaluators.report.svg import Axis, frame, line, linear, path, x_range, y_range
 from evaluators.statistics import Floats
@@ -24,7 +25,7 @@ def kept_chart(kept: KeptShares, threshold: float, by: str) -> str:
         marks.append(_curve(kept.thresholds, shares, x, y, f"curve {colour}", name))
     alt = (
         f"Share of texts kept against the threshold. At {threshold:g}: "
-        f"{kept.web_kept.value:.1%} of the web's, {kept.synthetic_kept.value:.1%} of those written."
+        f"{rate(kept.web_kept)} of the web's, {rate(kept.synthetic_kept)} of those written."
     )
     names = {colour: name for colour, (name, _) in curves.items()}
     return frame(x, y, marks, alt, SIZE) + legend({**names, "rule": "the rule's threshold"})
@@ -45,7 +46,7 @@ def found_chart(swaps: Swaps, threshold: float, by: str) -> str:
     at = swaps.score
     alt = (
         f"Precision, recall and F1 against the threshold. At {threshold:g}: precision "
-        f"{at.precision.value:.1%}, recall {at.recall.value:.1%}, F1 {at.f1.value:.1%}."
+        f"{rate(at.precision)}, recall {rate(at.recall)}, F1 {rate(at.f1)}."
     )
     names = {colour: name for colour, (name, _) in curves.items()}
     return frame(x, y, marks, alt, SIZE) + legend({**names, "rule": "the rule's threshold"})
