@@ -35,9 +35,18 @@ from models.training.curve import Line, read_curve
 from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, train
 from models.training.optimizer import OptimizerConfig
-from models.training.partners import image_id
+from models.training.partners import image_id, pairs_batch
+from models.training.starting import starting_tensors
 from models.vision.vit import ViT, ViTConfig
-from models.weights import ModelConfig, read_tensors, save
+from models.weights import (
+    ModelConfig,
+    WeightsError,
+    build,
+    fit,
+    read_tensors,
+    save,
+    write_tensors,
+)
 
 Maker = Callable[..., str]
 WORDS, BYTES = Tokenizer([]), ByteTokenizer([])
@@ -61,6 +70,7 @@ DALLE2_TINY = DALLE2Config(
     DECODER,
     (UpsamplerConfig(2, 0.5, unet=UNET, sampler=Sampler("ddim", (4,))),),
 )
+CODES_MANY = ARPriorConfig(12, 24, 32, 12, 8, 4, 16, 1, 2)
 STAR = WORDS.encode("*")[0]
 PROMPT = (WORDS.start, *WORDS.encode("a photo of *"), WORDS.end)
 CONFIG = TrainConfig(
@@ -199,3 +209,126 @@ def test_the_loss_falls(
     run(tmp_path / "run", CASES[name], checkpoints, make_data(6), config)
     losses = [line["loss"] for line in read_curve(str(tmp_path / "run"))]
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+
+
+@pytest.mark.parametrize(
+    ("model", "start", "message"),
+    [
+        (Pic2WordConfig(replace(CLIP_TINY, embedding=20), STAR, PROMPT), "clip", "clip.embedding"),
+        (
+            Pic2WordConfig(replace(CLIP_TINY, text=replace(CLIP_TINY.text, heads=4)), STAR, PROMPT),
+            "clip",
+            r"clip.text.heads: 4 here, 2 there",
+        ),
+        (BLIP2Config(replace(VISION, depth=3), FORMER), "vit", "vision.depth=3, there 2"),
+        (BLIP2Config(replace(VISION, heads=4), FORMER), "clip", "vision.heads: 4 here, 2 there"),
+        (
+            BLIP2Config(replace(VISION, image_size=(24, 16)), FORMER),
+            "vit",
+            r"vision.image_size: \[24, 16\] here|vision.image_size: \(24, 16\) here",
+        ),
+        (BLIP2Config(VISION, FORMER), "gpt", "holds a GPTConfig, with which a BLIP2Config"),
+        (DALLE2_TINY, "vit", "holds a ViTConfig, with which a DALLE2Config does not begin"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_named(
+    checkpoints: dict[str, str], model: ModelConfig, start: str, message: str
+) -> None:
+    with pytest.raises(WeightsError, match=message):
+        starting_tensors(build(model), checkpoints[start])
+
+
+def test_a_checkpoint_with_a_tensor_less_is_refused(checkpoints: dict[str, str]) -> None:
+    file = f"{checkpoints['clip']}/model.safetensors"
+    tensors = read_tensors(file)
+    del tensors["text_projection.weight"]
+    write_tensors(file, tensors)
+    model = build(CASES["pic2word"].model)
+    with pytest.raises(WeightsError, match=r"missing clip\.text_projection\.weight"):
+        fit(model, starting_tensors(model, checkpoints["clip"]), "here")
+
+
+def test_norm_of_a_clip_becomes_the_one_that_trains(checkpoints: dict[str, str]) -> None:
+    clip = read_tensors(f"{checkpoints['clip']}/model.safetensors")
+    for depth in (2, 1):  # with a block less nothing fits there
+        model = build(BLIP2Config(replace(VISION, depth=depth), FORMER, embedding=12))
+        tensors = starting_tensors(model, checkpoints["clip"])
+        fit(model, tensors, "clip")
+        found = torch.equal(tensors["image_norm.weight"], clip["image_tower.norm_after.weight"])
+        assert found == (depth == 2)
+
+
+def test_the_second_stage_goes_on_from_the_first(
+    make_data: Maker, tmp_path: Path, checkpoints: dict[str, str]
+) -> None:
+    data, first = make_data(14), CASES["blip2 of a clip"]
+    trained = run(tmp_path / "first", first, checkpoints, data)
+    still = replace(CONFIG, steps=1, optimizer=OptimizerConfig(rate=0.0, warm_up=0))
+    case = replace(CASES["second stage of a clip"], start="first")
+    stages = {**checkpoints, "first": str(tmp_path / "first")}
+    second = run(tmp_path / "second", case, stages, data, still)
+    shared = [name for name in second if not name.startswith("language_projection.")]
+    assert shared and all(torch.equal(second[name], trained[name]) for name in shared)
+    assert "former.embedding.weight" not in second
+    narrow = replace(FORMER_MUTE, queries=3)
+    with pytest.raises(WeightsError, match=r"former.queries: 3 here, 4 there"):
+        starting_tensors(build(BLIP2LanguageConfig(VISION, narrow, 24)), stages["first"])
+
+
+def test_codes_and_variance_come_from_the_data(
+    make_data: Maker, tmp_path: Path, checkpoints: dict[str, str]
+) -> None:
+    data = make_data(14)
+    for name, kept in (
+        ("dalle2 by codes", "prior.codes.mean_E"),
+        ("dalle2", "prior.noise_power_T"),
+    ):
+        drawn = build(CASES[name].model).state_dict()[kept]
+        found = run(tmp_path / name, CASES[name], checkpoints, data)[kept]
+        assert not torch.equal(found, drawn) and bool(found.isfinite().all())
+    few = replace(CASES["dalle2 by codes"], model=replace(DALLE2_TINY, prior=CODES_MANY))
+    with pytest.raises(ValueError, match="6 embeddings cannot give 12 axes"):
+        run(tmp_path / "few", few, checkpoints, make_data(6, folder="few"))
+
+
+@pytest.mark.parametrize("name", ["pic2word", "flamingo"])
+def test_micro_batches_give_the_loss_of_the_batch(
+    make_data: Maker, tmp_path: Path, checkpoints: dict[str, str], name: str
+) -> None:
+    data, losses, case = make_data(14), {}, CASES[name]
+    if isinstance(case.model, Pic2WordConfig):
+        case = replace(case, model=replace(case.model, dropout=0.0))
+    for parts in (1, 3):
+        run(tmp_path / str(parts), case, checkpoints, data, replace(CONFIG, micro_batches=parts))
+        losses[parts] = [line["loss"] for line in read_curve(str(tmp_path / str(parts)))]
+    assert losses[1] == pytest.approx(losses[3], abs=1e-3)
+
+
+def test_an_average_is_kept_and_resumed(
+    make_data: Maker, tmp_path: Path, checkpoints: dict[str, str]
+) -> None:
+    case, data, config = CASES["dalle2"], make_data(14), replace(CONFIG, average=0.9)
+
+    def kill(line: Line) -> None:
+        if line["step"] == 3:
+            raise KilledError
+
+    plain = run(tmp_path / "plain", case, checkpoints, data)
+    whole = run(tmp_path / "whole", case, checkpoints, data, config)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", case, checkpoints, data, config, kill)
+    killed = run(tmp_path / "killed", case, checkpoints, data, config)
+    assert all(torch.equal(killed[name], tensor) for name, tensor in whole.items())
+    assert not torch.equal(whole["prior.out.weight"], plain["prior.out.weight"])
+
+
+def test_an_image_is_a_token_after_the_start() -> None:
+    config = CASES["flamingo"].model
+    assert isinstance(config, FlamingoConfig)
+    tokens_BL = BYTES(["ab", "a"], 40, cut=True)
+    pixels = torch.zeros(2, 3, 16, 16)
+    batch = pairs_batch({"pixels": pixels, "tokens": tokens_BL}, lambda x: x.flatten(2), config)
+    end, image, (a, b) = BYTES.end, config.image, BYTES.encode("ab")
+    assert batch["tokens"].tolist() == [[end, image, a, b, end], [end, image, a, end, end]]
+    assert batch["valid"].tolist() == [[True] * 5, [True] * 4 + [False]]
+    assert batch["media"].shape == (2, 1, 1, 3, 256)
