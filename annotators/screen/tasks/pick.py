@@ -185,6 +185,8 @@ def counts(view: View) -> dict[str, tuple[int, ...]]:
 
 def _counts(view: View) -> Iterator[Pick]:
     for kind, places in counts(view).items():
+        if len(places) < 2:  # "what does the only button say" is the better question
+            continue
         noun = NOUNS[kind]
         plain = f"How many {noun} are on the screen?"
         yield Pick("count", plain, str(len(places)), "total", places, keeps=(MANY, (noun,)))

@@ -118,11 +118,11 @@ def _fenced(text: str) -> str:
 def wording_schema(key: str, anchors: Sequence[str], end: str) -> dict[str, Any]:
     """Of one sentence with `anchors` in quotation marks, in order, and `end` as its last letter.
 
-    Decoding under it cannot lose a name: what a 135M model does in every third try without.
+    Decoding under it cannot lose a name. Repeats are unbounded, as llama.cpp needs minutes for a
+    grammar with {2,40}; the answer's most tokens bound them.
     """
-    middle = "".join(f" '{literal(name)}'[a-z ,]{{0,40}}" for name in anchors)
-    first = "[A-Z][a-z ,]{2,40}" if anchors else "[A-Z][a-z ,]{10,100}"
-    return _object(key, {"type": "string", "pattern": f"^{first}{middle}[{end}]$"})
+    middle = "".join(f" '{literal(name)}'[a-z ,]*" for name in anchors)
+    return _object(key, {"type": "string", "pattern": f"^[A-Z][a-z ,]+{middle}[{end}]$"})
 
 
 def text_schema(key: str, least: int, most: int) -> dict[str, Any]:
@@ -151,4 +151,4 @@ def literal(text: str) -> str:
 
 def number_schema(key: str) -> dict[str, Any]:
     """Of an amount."""
-    return _object(key, {"type": "string", "pattern": "^[$€£¥]?[0-9][0-9,.]{0,11}[ %a-zA-Z]{0,7}$"})
+    return _object(key, {"type": "string", "pattern": "^[$€£¥]?[0-9][0-9,.]*[ %a-zA-Z]*$"})
