@@ -16,6 +16,7 @@ import io
 import json
 import resource
 import shutil
+import sys
 import tarfile
 import tempfile
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # models.py here is not our models
 CLASSES, SIDE = 100, 256
 TEMPLATES = ("a photo of a {}.", "a drawing of a {}.")
 

@@ -106,7 +106,7 @@ def _named_rates(answers: pa.Table) -> Iterator[tuple[str, Rate]]:
     """Of images that were named: top1, top5, mean per class, calibration error."""
     part = answers.filter(pc.is_valid(answers["rank"]))
     ranks = ranks_of(part)
-    for k in MEASURES[ZERO_SHOT][1]:
+    for k in _asked(part, MEASURES[ZERO_SHOT][1]):
         yield f"top{k}", top_k_accuracy(ranks, k)
     if len(part) > len(concepts_of(part)):  # otherwise it is top1 again
         _, labels = np.unique(part["truth"].to_pylist(), return_inverse=True)
@@ -137,16 +137,20 @@ def _chances(answers: pa.Table) -> Iterator[tuple[str, Rate]]:
     for task, (prefix, ks) in MEASURES.items():
         part = answers_of(answers, task=task) if task != ZERO_SHOT else _naming(answers)
         candidates, partners = part["candidates"].to_numpy(), part["partners"].to_numpy()
-        for k in ks if len(part) else ():
+        for k in (_asked(part, ks) if task == ZERO_SHOT else ks) if len(part) else ():
             level = float(chance(candidates, partners, k).mean())
             yield f"{prefix}{k}", Rate(level, len(part), 0.0)
 
 
+def _asked(answers: pa.Table, ks: tuple[int, ...]) -> list[int]:
+    """The k that say something: among fewer than k candidates every answer is a hit."""
+    return [k for k in ks if k <= (pc.max(answers["candidates"]).as_py() or 0)]
+
+
 def _naming(answers: pa.Table) -> pa.Table:
-    """Answers of zero-shot naming and of probes."""
-    return answers.filter(
-        pc.or_(pc.equal(answers["task"], ZERO_SHOT), pc.starts_with(answers["task"], PROBE))
-    )
+    """Answers of zero-shot naming and of probes, of those by one seed."""
+    tasks = [t for t in pc.unique(answers["task"]).to_pylist() if t.startswith((ZERO_SHOT, PROBE))]
+    return answers_of(answers, task=tasks[0]) if tasks else answers.slice(0, 0)
 
 
 def chance(candidates: npt.NDArray, partners: npt.NDArray, k: int) -> Floats:

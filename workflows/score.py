@@ -24,6 +24,7 @@ from evaluators.baselines import pixel_probe
 from evaluators.checkpoints import directory_contender
 from evaluators.contenders import Contender
 from evaluators.embed import EmbedConfig
+from evaluators.figures import CHANCE
 from evaluators.report.collect import shift_views
 from evaluators.report.inputs import ReportInputs
 from evaluators.report.lineage import ancestry
@@ -228,12 +229,17 @@ def report(
     return write_report(inputs, posixpath.join(recipe.out, "report"))
 
 
+SHOWN = ("top1", "roc_auc", "image_to_text_r5", "text_to_image_r5", "gap")
+"""Metrics that the terminal shows; the report has all."""
+
+
 def show(scores: Dataset, console: Console) -> None:
-    """Print the figures."""
+    """Print the figures that lead."""
     for row in rates(scores):
-        figure = f"{row['value']:.4f} ± {row['standard_error']:.4f}"
-        where = f"{row['suite']}/{row['dataset']}/{row['split']}"
-        console.say(f"{row['model']:<28} {where:<40} {row['metric']:<18} {figure} (n {row['n']:,})")
+        if row["metric"] in SHOWN and row["model"] != CHANCE:
+            figure = f"{row['value']:.4f} ± {row['standard_error']:.4f}"
+            place = f"{row['suite']}/{row['dataset']}/{row['split']}"
+            console.say(f"{row['model']:<28} {place} {row['metric']} {figure} (n {row['n']:,})")
 
 
 def rates(scores: Dataset) -> Sequence[dict[str, float | int | str]]:

