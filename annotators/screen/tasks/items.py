@@ -40,6 +40,8 @@ NOUNS = {
     "DROPDOWN": "dropdown lists",
 }
 """What is counted, by class."""
+MANY = ("how many", "number of", "count of")
+"""What a question for a count has one of."""
 
 
 @dataclass(frozen=True)

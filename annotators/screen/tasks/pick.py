@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 
 from annotators.screen.schema import Element
-from annotators.screen.tasks.items import KINDS, NOUNS, Kind, Pick
+from annotators.screen.tasks.items import KINDS, MANY, NOUNS, Kind, Pick
 from annotators.screen.tasks.numbers import amount, written
 from annotators.screen.tasks.view import View
 from pipelines.records import uniform
@@ -23,7 +23,6 @@ MOST = 15
 GAP = 40
 """Most between a text and the one below it, thousandths of the screen's height."""
 BELOW = ("below", "under", "underneath", "beneath")
-MANY = ("how many", "number of", "count of")
 TAPS = {
     "BUTTON": ("Tap the button '{}'.", ("button",)),
     "TAB": ("Open the tab '{}'.", ("tab",)),

@@ -40,6 +40,7 @@ def choices(item: Item, view: View) -> dict[str, Any]:
     if pick.kind == "compare":
         return choice_schema("answer", pick.anchors)
     texts = [view.text(p) for p in view.spoken if p in view.clear]
+    texts = [text for text in texts if text not in pick.anchors]  # a small model echoes names
     return choice_schema("answer", sorted({*texts[:CHOICES], pick.answer}, key=folded))
 
 

@@ -144,8 +144,8 @@ class WriteTasks:
             return Request(prompt, text_schema("summary", 25, 240), seed)
         name: Prompt = "order" if pick.kind == "navigate" else "word"
         prompt = filled(name, PLAIN=_quoted(pick.plain))
-        key_, end = ("order", ".") if pick.kind == "navigate" else ("question", "?")
-        return Request(prompt, wording_schema(key_, pick.anchors, end), seed)
+        key_ = "order" if pick.kind == "navigate" else "question"
+        return Request(prompt, wording_schema(key_, pick), seed, varied=True)
 
     def _answered(
         self, items: Sequence[tuple[int, Item]], keys: Sequence[str], views: Sequence[View]

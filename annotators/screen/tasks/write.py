@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Any, Literal, Protocol
 
 from annotators.chat import Chat, ChatConfig, Reply, ask
+from annotators.screen.tasks.items import MANY, Pick
 
 PROMPTS = ("word", "order", "summary", "answer", "blind")
 Prompt = Literal["word", "order", "summary", "answer", "blind"]
@@ -32,6 +33,8 @@ class Request:
     """Of sampling, where there is any."""
     most_tokens: int = 96
     """Of the answer."""
+    varied: bool = False
+    """Whether it is sampled, so that wordings differ; else the likeliest text is wanted."""
 
 
 class Writer(Protocol):
@@ -115,14 +118,21 @@ def _fenced(text: str) -> str:
     return text
 
 
-def wording_schema(key: str, anchors: Sequence[str], end: str) -> dict[str, Any]:
-    """Of one sentence with `anchors` in quotation marks, in order, and `end` as its last letter.
+def wording_schema(key: str, pick: Pick) -> dict[str, Any]:
+    """A sentence with the words and names that `pick` keeps, in order, and its last mark.
 
     Decoding under it cannot lose a name. Repeats are unbounded, as llama.cpp needs minutes for a
     grammar with {2,40}; the answer's most tokens bound them.
     """
-    middle = "".join(f" '{literal(name)}'[a-z ,]*" for name in anchors)
-    return _object(key, {"type": "string", "pattern": f"^[A-Z][a-z ,]+{middle}[{end}]$"})
+    groups = list(pick.keeps)
+    begin = "[A-Z][a-z ,]+"
+    if groups and groups[0] == MANY:
+        begin = "(How many|What is the number of|What is the count of)"
+        groups.pop(0)
+    middle = "".join(f" ({'|'.join(map(literal, group))})[a-z ,]*" for group in groups)
+    named = "".join(f" '{literal(name)}'[a-z ,]*" for name in pick.anchors)
+    end = "." if pick.kind == "navigate" else "?"
+    return _object(key, {"type": "string", "pattern": f"^{begin}{middle}{named}[{end}]$"})
 
 
 def text_schema(key: str, least: int, most: int) -> dict[str, Any]:
