@@ -20,6 +20,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def write_model(path: Path) -> None:
 
     torch.manual_seed(0)
     tokenizer = Tokenizer.learn(["a photo of a thing number 0123456789", "a drawing of"], 600)
-    weights.save(weights.build(CLIP_B_32), str(path), tokenizer)
+    text = replace(CLIP_B_32.text, vocab_size=tokenizer.vocab_size)
+    weights.save(weights.build(replace(CLIP_B_32, text=text)), str(path), tokenizer)
 
 
 def ours(root: Path, model: Path, out: Path, batch: int) -> tuple[float, float, float]:
