@@ -5,10 +5,10 @@
 BLIP is pre-trained on the corpus as it is, its encoders by contrast first; a captioner and a filter
 are fine-tuned from it, apart, on a small clean set; the captioner writes a text for every image,
 the filter judges web and written texts alike; what passes, and the clean set, is the new corpus, on
-which a fresh BLIP is trained.
-Out come the datasets `captioned` (every text with its scores) and `samples` (what the rule keeps),
-the checkpoints, and figures on held-out clean pairs. Checkpoints given by `--captioner` and
-`--matcher` (ours, or public BLIPs) take the place of those trained here.
+which a fresh BLIP is trained. Out come the datasets `captioned` (every text with its scores) and
+`samples` (what the rule keeps), the checkpoints, and scores on held-out clean pairs with a report.
+What `--captioner` and `--matcher` name (ours, published BLIPs and BLIP-2s, a chat server, a CLIP as
+filter) takes the place of what is trained here.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from annotators.chat_captions import ChatCaptioning
 from annotators.choose import captioner_at, matcher_at
 from models.blip.blip import BLIPConfig
 from models.blip.halves import part_config
-from pipelines.datasets import Dataset
+from pipelines.datasets import Dataset, open_dataset
 from pipelines.engines import Engines, ray_session
 from pipelines.sorting import Shards
 from workflows import capfilt_settings as settings
+from workflows.capfilt_answers import score_all
 from workflows.capfilt_data import CapFiltData, Sets, make_sets
+from workflows.capfilt_report import write_capfilt_report
 from workflows.flags import EngineFlags
 from workflows.job import Job
 from workflows.train import Schedule, train_model
@@ -73,6 +75,10 @@ class CapFiltConfig:
             captioned = caption_and_judge(job, self, sets.web, captioner, matcher)
             corpus = decide(job, "samples", captioned, self.rule, sets.clean)
             pretrained(job, "blip", self, corpus)
+            source = open_dataset(self.data.input)
+            scores = score_all(job, self, sets, captioner, matcher, source, captioned)
+            with job.console.task("report"):
+                write_capfilt_report(job, self, sets, captioned, corpus, scores)
         job.console.summary(self.out)
 
 

@@ -39,10 +39,20 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "CapFiltConfig",
         "a samples dataset to one that is captioned and filtered by BLIP",
     ),
+    "capfilt-ablation": (
+        "workflows.capfilt_ablation",
+        "AblationConfig",
+        "does it pay: filter, captioner, both or neither, over seeds",
+    ),
     "render-screens": (
         "workflows.render_screens",
         "RenderScreensConfig",
         "interface templates to screens with the DOM's truth",
+    ),
+    "screen-tasks": (
+        "workflows.screen_tasks",
+        "ScreenTasksConfig",
+        "screen schemas to question, navigation and summary tasks, each one checked",
     ),
     "train-detector": (
         "workflows.train_detector",

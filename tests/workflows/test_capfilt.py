@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from PIL import Image
 
-from pipelines import datasets
 from pipelines.datasets import Dataset, open_dataset
-from pipelines.records import SAMPLES, record_id
-from pipelines.web.images import ImageConfig, Picture, process
 from workflows import cli
 from workflows.capfilt_scores import pairs_of, swapped
 
 pytestmark = pytest.mark.timeout(900)  # six runs of Ray Train, each some seconds to start
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 220)}
-SHAPES = ("plain", "striped", "dotted")
-
-
-def picture(colour: str, shape: str, number: int) -> bytes:
-    chance = np.random.default_rng(number)
-    pixels = np.full((64, 64, 3), COLOURS[colour], np.float64)
-    if shape == "striped":
-        pixels[::8] = pixels[1::8] = 240
-    if shape == "dotted":
-        pixels[::8, ::8] = pixels[1::8, 1::8] = 20
-    pixels += chance.normal(0, 12, pixels.shape) + chance.uniform(-25, 25, (6, 1, 3))[:1]
-    out = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(out, "PNG")
-    return out.getvalue()
-
-
-def rows(site: str, count: int, noise: bool) -> Iterator[dict[str, Any]]:
-    for number in range(count):
-        colour, shape = list(COLOURS)[number % 3], SHAPES[number // 3 % 3]
-        made = process(picture(colour, shape, number), ImageConfig(image_size=64))
-        assert isinstance(made, Picture)
-        url = f"http://{site}.example/{number}.png"
-        text = f"img_{number}.png" if noise and number % 3 == 0 else f"a {shape} {colour} sheet"
-        found = {
-            "pair_id": record_id(url, text),
-            "text": text,
-            "source": "alt",
-            "page_url": f"http://{site}.example/",
-            "language": "en",
-            "queries": [],
-        }
-        looks = {name: getattr(made, name, None) for name in SAMPLES.names}
-        yield looks | {"image_id": record_id(url), "image_url": url, "texts": [found]}
-
-
-def build(path: Path, table: list[dict[str, Any]]) -> Dataset:
-    def write(folder: str) -> dict[str, int]:
-        datasets.write_shard(f"{folder}/0.parquet", pa.Table.from_pylist(table, SAMPLES))
-        return {}
-
-    return datasets.build(str(path), name="samples", config={}, seed=0, parents=[], write=write)
 
 
 def run(*flags: str) -> int:
@@ -71,10 +21,12 @@ def run(*flags: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def made(
+    tmp_path_factory: pytest.TempPathFactory, sheets: Callable[..., Dataset]
+) -> tuple[Path, list[str]]:
     tmp = tmp_path_factory.mktemp("recipe")
-    web = build(tmp / "input", list(rows("web", 60, noise=True)))
-    clean = build(tmp / "clean-pairs", list(rows("clean", 48, noise=False)))
+    web = sheets(tmp / "input", "web", 60, True)
+    clean = sheets(tmp / "clean-pairs", "clean", 48, False)
     flags = ["--data.input", web.path, "--data.clean", clean.path, "--out", str(tmp / "out")]
     for part, steps in (
         ("contrast", 6),
@@ -99,6 +51,8 @@ def test_what_comes_out(made: tuple[Path, list[str]]) -> None:
         assert all(0.0 <= text["probability"] <= 1.0 for text in row["texts"])
     kept = set(samples.table(["image_id"]).column(0).to_pylist())
     assert kept and not kept & set(held.table(["image_id"]).column(0).to_pylist())
+    page = (out / "report" / "report.html").read_text()
+    assert "average precision" in page.lower()
     for name in ("pretrained-encoders", "pretrained", "captioner", "matcher", "blip"):
         assert (out / name / "model.safetensors").exists()
     assert sum(samples.manifest.dropped.values()) > 0
