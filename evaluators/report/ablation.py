@@ -157,9 +157,9 @@ def statements(outcomes: Sequence[Outcome]) -> list[str]:
 def _sentence(one: Difference) -> str:
     way = "higher" if one.gain.value > 0 else "lower"
     head = HEADS.get(one.metric, one.metric)
-    gain = Interval(*(abs(v) for v in (one.gain.value, one.gain.low, one.gain.high)), 0.0)
-    ends = sorted((gain.low, gain.high))
-    between = span(Interval(gain.value, ends[0], ends[1], 0.0))
+    low, high = sorted((abs(one.gain.low), abs(one.gain.high)))
+    gain = Interval(abs(one.gain.value), low, high, 0.0)
+    between = span(gain)
     return (
         f"{head}: \u201c{one.first}\u201d is {way} than \u201c{one.second}\u201d by {figure(gain)} "
         f"({between}, {one.seeds} seeds)."

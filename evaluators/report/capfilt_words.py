@@ -63,8 +63,8 @@ def cards(inputs: CapFiltInputs) -> Iterator[Card]:
         swapped = f"{number(score.matching)} of {number(score.pairs)} captions swapped"
         yield Card(figure(average), "average precision on swaps", f"{span(average)}; {swapped}")
         rule = f"dropped below {inputs.threshold:g}"
-        for name, one in (("precision", score.precision), ("recall", score.recall)):
-            yield Card(rate(one), f"{name} on swaps", f"{rate_span(one)}; {rule}")
+        for name, reached in (("precision", score.precision), ("recall", score.recall)):
+            yield Card(rate(reached), f"{name} on swaps", f"{rate_span(reached)}; {rule}")
     if (found := compared(inputs)) is not None:
         table, one = found
         on = f"{number(table.pictures)} pictures"
