@@ -35,12 +35,12 @@ RECIPES: dict[str, tuple[str, str, str]] = {
     ),
     "train-gpt": ("workflows.train_gpt", "TrainGPTConfig", "texts to a GPT checkpoint"),
     "capfilt": (
-        "workflows.capfilt",
+        "workflows.capfilt.recipe",
         "CapFiltConfig",
         "a samples dataset to one that is captioned and filtered by BLIP",
     ),
     "capfilt-ablation": (
-        "workflows.capfilt_ablation",
+        "workflows.capfilt.ablation",
         "AblationConfig",
         "does it pay: filter, captioner, both or neither, over seeds",
     ),
@@ -58,6 +58,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "workflows.train_detector",
         "TrainDetectorConfig",
         "rendered screens to a detector of interface elements, scored on unseen templates",
+    ),
+    "train-icons": (
+        "workflows.train_icons",
+        "TrainIconsConfig",
+        "packaged icon families to a classifier of icons, scored on unseen families",
     ),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
