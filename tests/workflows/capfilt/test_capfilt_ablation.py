@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.datasets import Dataset, open_dataset
 from workflows import cli
-from workflows.capfilt_ablation import CONDITIONS, AblationConfig, chosen
+from workflows.capfilt.ablation import CONDITIONS, AblationConfig, chosen
 
 pytestmark = pytest.mark.timeout(900)  # eight runs of Ray Train, each some seconds to start
 

@@ -22,13 +22,13 @@ from models.generation import GenerationConfig
 from pipelines import datasets
 from pipelines.datasets import Dataset, DatasetError, open_dataset
 from pipelines.records import SCORES
-from workflows.capfilt_data import Sets
-from workflows.capfilt_figures import KEPT, Told, figures, kept_counts
-from workflows.capfilt_scores import SWAPPED, Pairs, captions_of, pairs_of, swapped, web_texts
+from workflows.capfilt.data import Sets
+from workflows.capfilt.figures import KEPT, Told, figures, kept_counts
+from workflows.capfilt.scores import SWAPPED, Pairs, captions_of, pairs_of, swapped, web_texts
 from workflows.job import Job
 
 if TYPE_CHECKING:
-    from workflows.capfilt import CapFiltConfig
+    from workflows.capfilt.recipe import CapFiltConfig
 
 ANSWERS = pa.schema(
     [
@@ -193,7 +193,7 @@ def _retrieval(judges: Chosen[Matcher], pairs: Pairs) -> Iterator[Told]:
     """R@1 both ways, of a filter that has features."""
     from annotators.blip import BLIPMatcher
     from evaluators.statistics import Interval
-    from workflows.capfilt_scores import retrieved
+    from workflows.capfilt.scores import retrieved
 
     matcher = judges.make()
     if not isinstance(matcher, BLIPMatcher) or _is_blip2(matcher):

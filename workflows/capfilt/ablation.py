@@ -20,11 +20,11 @@ from evaluators.report.ablation import Outcome
 from models.generation import GenerationConfig
 from pipelines.datasets import Dataset
 from pipelines.engines import ray_session
-from workflows import capfilt_settings as settings
-from workflows.capfilt import CapFiltConfig, caption_and_judge, decide, halves_of, pretrained
-from workflows.capfilt_data import Sets, make_sets
-from workflows.capfilt_report import write_ablation_report
-from workflows.capfilt_scores import caption_figures, captions_of, pairs_of, retrieved
+from workflows.capfilt import settings
+from workflows.capfilt.data import Sets, make_sets
+from workflows.capfilt.recipe import CapFiltConfig, caption_and_judge, decide, halves_of, pretrained
+from workflows.capfilt.report import write_ablation_report
+from workflows.capfilt.scores import caption_figures, captions_of, pairs_of, retrieved
 from workflows.job import Job
 from workflows.train import Schedule, texts, train_model
 

@@ -27,10 +27,10 @@ from models.training.curve import read_curve
 from pipelines import datasets
 from pipelines.datasets import Dataset, DatasetError, config_dict, open_dataset
 from pipelines.records import SCORES
-from workflows.capfilt_answers import read_answers
-from workflows.capfilt_data import Sets
-from workflows.capfilt_examples import blocks, kept_shares, survey, text_funnel
-from workflows.capfilt_figures import (
+from workflows.capfilt.answers import read_answers
+from workflows.capfilt.data import Sets
+from workflows.capfilt.examples import blocks, kept_shares, survey, text_funnel
+from workflows.capfilt.figures import (
     captions_asked,
     compare_captions,
     noise_left,
@@ -40,7 +40,7 @@ from workflows.capfilt_figures import (
 from workflows.job import Job
 
 if TYPE_CHECKING:
-    from workflows.capfilt import CapFiltConfig
+    from workflows.capfilt.recipe import CapFiltConfig
 
 __all__ = ["Outcome", "write_ablation_report", "write_capfilt_report"]
 
@@ -76,7 +76,7 @@ def write_capfilt_report(
     """Write report/report.html, scores.json and scores.csv; returns the page's path.
 
     Args:
-        scores: of `workflows.capfilt_answers.score_all`, whose answers lie in the job's folder.
+        scores: of `workflows.capfilt.answers.score_all`, whose answers lie in the job's folder.
         runs: folders of the job's models to their names in the report.
     """
     answers, found = open_dataset(job.at("answers")), survey(captioned, sets.clean, config.rule)
@@ -162,7 +162,7 @@ def _caption_tables(answers: pa.Table, seed: int) -> tuple[list[CaptionTable], l
 
 def _retrieval(rows: list[dict[str, float | int | str]]) -> dict[str, Interval]:
     """R@1 out of the scores, with Wilson's interval."""
-    from workflows.capfilt_figures import share
+    from workflows.capfilt.figures import share
 
     named = {str(r["metric"]): (float(r["value"]), int(r["n"])) for r in rows if _is_r1(r)}
     return {name: share(round(value * n), n) for name, (value, n) in named.items()}

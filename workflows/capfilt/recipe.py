@@ -24,10 +24,10 @@ from models.blip.halves import part_config
 from pipelines.datasets import Dataset, open_dataset
 from pipelines.engines import Engines, ray_session
 from pipelines.sorting import Shards
-from workflows import capfilt_settings as settings
-from workflows.capfilt_answers import score_all
-from workflows.capfilt_data import CapFiltData, Sets, make_sets
-from workflows.capfilt_report import write_capfilt_report
+from workflows.capfilt import settings
+from workflows.capfilt.answers import score_all
+from workflows.capfilt.data import CapFiltData, Sets, make_sets
+from workflows.capfilt.report import write_capfilt_report
 from workflows.flags import EngineFlags
 from workflows.job import Job
 from workflows.train import Schedule, train_model

@@ -23,7 +23,7 @@ from evaluators.report.capfilt_inputs import Block, Example, KeptShares, ShownTe
 from evaluators.report.inputs import Stage
 from pipelines.datasets import Dataset
 from pipelines.records import uniform
-from workflows.capfilt_figures import LEAST, share
+from workflows.capfilt.figures import LEAST, share
 
 Key = tuple[str, bool]
 Row = dict[str, Any]

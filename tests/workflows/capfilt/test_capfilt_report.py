@@ -24,12 +24,12 @@ from pipelines.datasets import Dataset, open_dataset
 from pipelines.records import CAPTIONED, SAMPLES, record_id
 from pipelines.sorting import Shards
 from pipelines.web.images import ImageConfig, Picture, process
-from workflows.capfilt import CapFiltConfig
-from workflows.capfilt_answers import answer, read_answers, score_all
-from workflows.capfilt_data import CapFiltData, Sets
-from workflows.capfilt_examples import blocks, kept_shares, survey, text_funnel
-from workflows.capfilt_report import Outcome, write_ablation_report, write_capfilt_report
-from workflows.capfilt_scores import pairs_of, swapped
+from workflows.capfilt.answers import answer, read_answers, score_all
+from workflows.capfilt.data import CapFiltData, Sets
+from workflows.capfilt.examples import blocks, kept_shares, survey, text_funnel
+from workflows.capfilt.recipe import CapFiltConfig
+from workflows.capfilt.report import Outcome, write_ablation_report, write_capfilt_report
+from workflows.capfilt.scores import pairs_of, swapped
 from workflows.job import Job
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 220)}
@@ -274,7 +274,7 @@ def test_a_rerun_makes_nothing_again_and_another_filter_does(made: Made) -> None
 
 
 def test_a_text_that_is_not_judged_counts_as_dropped(made: Made) -> None:
-    from workflows.capfilt_figures import swap_score, values
+    from workflows.capfilt.figures import swap_score, values
 
     table = read_answers(open_dataset(made.job.at("answers")))
     nothing = pa.array([math.nan] * len(table))

@@ -9,13 +9,13 @@ import pytest
 
 from pipelines.datasets import Dataset, open_dataset
 from workflows import cli
-from workflows.capfilt_scores import pairs_of, swapped
+from workflows.capfilt.scores import pairs_of, swapped
 
 pytestmark = pytest.mark.timeout(900)  # six runs of Ray Train, each some seconds to start
 
 
 def run(*flags: str) -> int:
-    from workflows.capfilt import CapFiltConfig
+    from workflows.capfilt.recipe import CapFiltConfig
 
     return cli.run("sightmill capfilt", CapFiltConfig, list(flags))
 
