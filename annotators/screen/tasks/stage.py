@@ -20,7 +20,7 @@ from annotators.chat import Reply
 from annotators.screen import grammar, released
 from annotators.screen.schema import Schema
 from annotators.screen.tasks import self_answer, validate
-from annotators.screen.tasks.items import ANSWERED, KEPT, PROGRAM, Item, Kind, Pick
+from annotators.screen.tasks.items import KEPT, PROGRAM, Item, Kind, Pick
 from annotators.screen.tasks.pick import picks
 from annotators.screen.tasks.view import View
 from annotators.screen.tasks.write import (
@@ -69,8 +69,9 @@ class TaskConfig:
     """Whether the program's own words take the place of dropped ones."""
     blind: bool = True
     """Whether questions that the model answers without the screen are dropped."""
-    answer: tuple[Kind, ...] = ANSWERED
-    """Kinds of questions that the model has to answer as the program did."""
+    answer: tuple[Kind, ...] | None = None
+    """Kinds of questions that the model has to answer as the program did; None: those that the
+    writer can answer (`Writer.answers`). Counts and sums are counted again by a program anyway."""
     characters: int = 1200
     """Of a screen in a prompt, at most."""
     seed: int = 0
@@ -140,7 +141,8 @@ class WriteTasks:
     def _request(self, pick: Pick, key: str, view: View) -> Request:
         seed = self._seed(key, pick.plain)
         if pick.kind == "summary":
-            prompt = filled("summary", SCREEN=view.listing(self.config.characters))
+            listing = view.listing(self.config.characters)
+            prompt = filled("summary", SCREEN=listing, PLAIN=_quoted(pick.plain))
             return Request(prompt, text_schema("summary", 25, 240), seed)
         name: Prompt = "order" if pick.kind == "navigate" else "word"
         prompt = filled(name, PLAIN=_quoted(pick.plain))
@@ -159,7 +161,8 @@ class WriteTasks:
         ]
         for i, request, reply in zip(asked, requests, self._written(requests), strict=True):
             found[i] = self_answer.unseen(found[i], request, reply)
-        asked = self_answer.asked(found, config.answer)
+        kinds = self.writer.answers if config.answer is None else config.answer
+        asked = self_answer.asked(found, kinds)
         requests = [
             self_answer.seeing(
                 found[i],

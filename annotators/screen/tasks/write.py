@@ -16,10 +16,26 @@ from importlib.resources import files
 from typing import Any, Literal, Protocol
 
 from annotators.chat import Chat, ChatConfig, Reply, ask
-from annotators.screen.tasks.items import MANY, Pick
+from annotators.screen.tasks.items import ANSWERED, MANY, Kind, Pick
 
 PROMPTS = ("word", "order", "summary", "answer", "blind")
 Prompt = Literal["word", "order", "summary", "answer", "blind"]
+
+
+_WORDS = (
+    "a|and|are|can|displayed|does|given|here|in|is|it|listed|of|on|one|page|placed|say|screen|see|"
+    "seen|shown|text|that|the|there|this|to|up|value|word|written|you"
+)
+_BEGIN = {
+    "read": "(What|Which text|Which word|Which value|What text) (is|stands|is shown|is written|"
+    "is displayed|is listed|is placed|can be seen|can you see|do you see)( (right|just|directly))?",
+    "navigate": "(Tap|Press|Select|Choose|Click|Click on|Touch|Find|Go to|Tap on) the",
+}
+_JOINT = {
+    "read": "( the (text|word|words|label|name|entry))?",
+    "navigate": "( (named|called|labelled|that says|that shows|with the (name|text|label)))?",
+}
+"""What stands before the words that a wording keeps, and between these and the name, by kind."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,8 @@ class Writer(Protocol):
 
     name: str
     """The model, as the items name it."""
+    answers: tuple[Kind, ...]
+    """Kinds of questions that it can answer well enough for its answers to tell anything."""
 
     def write(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply to each, in order; what went wrong is a reply's status, never an exception."""
@@ -49,6 +67,8 @@ class Writer(Protocol):
 
 class ChatWriter:
     """Asks any server that speaks the OpenAI chat API, with its JSON-schema response format."""
+
+    answers = ANSWERED
 
     def __init__(self, config: ChatConfig) -> None:
         self.chat, self.name = Chat(config), config.model or config.url
@@ -121,18 +141,29 @@ def _fenced(text: str) -> str:
 def wording_schema(key: str, pick: Pick) -> dict[str, Any]:
     """A sentence with the words and names that `pick` keeps, in order, and its last mark.
 
-    Decoding under it cannot lose a name. Repeats are unbounded, as llama.cpp needs minutes for a
-    grammar with {2,40}; the answer's most tokens bound them.
+    Decoding under it cannot lose a name. In between stand a few harmless words each: left to
+    itself, a 135M model goes on and on and never comes to the name.
     """
     groups = list(pick.keeps)
-    begin = "[A-Z][a-z ,]+"
-    if groups and groups[0] == MANY:
+    begin, joint = f"(What|Which){_few(4)}", _few(3)
+    if pick.anchors:
+        begin, joint = _BEGIN.get(pick.kind, begin), _JOINT.get(pick.kind, joint)
+    elif groups and groups[0] == MANY:
         begin = "(How many|What is the number of|What is the count of)"
         groups.pop(0)
-    middle = "".join(f" ({'|'.join(map(literal, group))})[a-z ,]*" for group in groups)
-    named = "".join(f" '{literal(name)}'[a-z ,]*" for name in pick.anchors)
-    end = "." if pick.kind == "navigate" else "?"
-    return _object(key, {"type": "string", "pattern": f"^{begin}{middle}{named}[{end}]$"})
+    middle = "".join(f" ({'|'.join(map(literal, group))}){joint}" for group in groups)
+    comma = ",?" if len(pick.anchors) > 1 else ""
+    between = " and" if pick.kind == "sum" else " or"
+    named = between.join(f" '{literal(name)}'" for name in pick.anchors)
+    end, rest = (".", "") if pick.kind == "navigate" else ("?", _few(3))
+    return _object(
+        key, {"type": "string", "pattern": f"^{begin}{middle}{comma}{named}{rest}[{end}]$"}
+    )
+
+
+def _few(most: int) -> str:
+    """Up to `most` harmless words, each after a space."""
+    return f"( ({_WORDS}))?" * most
 
 
 def text_schema(key: str, least: int, most: int) -> dict[str, Any]:

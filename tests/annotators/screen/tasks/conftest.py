@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from annotators.chat import Reply
 from annotators.screen import grammar
+from annotators.screen.tasks.items import ANSWERED
 from annotators.screen.tasks.view import View
 from annotators.screen.tasks.write import Request
 
@@ -27,6 +27,7 @@ class Words:
     """A writer that says what a function makes of each request."""
 
     name = "test-model"
+    answers = ANSWERED
 
     def __init__(self, says: Callable[[Request], Reply]) -> None:
         self.says, self.seen = says, list[Request]()
@@ -34,18 +35,6 @@ class Words:
     def write(self, requests: Sequence[Request]) -> list[Reply]:
         self.seen += requests
         return [self.says(request) for request in requests]
-
-
-def keeps_plain(request: Request) -> Reply:
-    """The plain words back, a summary of the first words, and the right answer as nobody knows
-    it: the first choice, or a number.
-    """
-    (key,) = request.schema["properties"]
-    if key in ("question", "order"):
-        return Reply("ok", json.dumps({key: json.loads(request.prompt.rpartition(": ")[2])}))
-    if key == "summary":
-        return Reply("ok", json.dumps({key: "The trip screen shows hotel and flight."}))
-    return Reply("ok", json.dumps({key: "7"}))
 
 
 @pytest.fixture
@@ -61,11 +50,6 @@ def screen() -> str:
 @pytest.fixture
 def words() -> type[Words]:
     return Words
-
-
-@pytest.fixture
-def plainly() -> Callable[[Request], Reply]:
-    return keeps_plain
 
 
 @pytest.fixture(scope="session")
