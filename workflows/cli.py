@@ -44,6 +44,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "AblationConfig",
         "does it pay: filter, captioner, both or neither, over seeds",
     ),
+    "screens": (
+        "workflows.screens",
+        "ScreensConfig",
+        "screenshots to screen schemas, with a report of overlays",
+    ),
     "render-screens": (
         "workflows.render_screens",
         "RenderScreensConfig",
