@@ -58,14 +58,14 @@ def _reads(view: View) -> Iterator[Pick]:
     for label, value in labelled(view):
         yield _read(f"What is shown for '{view.text(label)}'?", view, label, value, BESIDE)
     for name in sorted(view.names):
-        value = below(view, name)
-        if value in view.clear:
+        lower = below(view, name)
+        if lower in view.clear:
             question = f"What does the text right below '{view.text(name)}' say?"
-            yield _read(question, view, name, value, BELOW)
-        value = right_of(view, name)
-        if value in view.clear:
+            yield _read(question, view, name, lower, BELOW)
+        beside = right_of(view, name)
+        if beside in view.clear:
             question = f"What is written to the right of '{view.text(name)}'?"
-            yield _read(question, view, name, value, ("to the right of",))
+            yield _read(question, view, name, beside, ("to the right of",))
     title = _title(view)
     if title is not None:
         yield _read(
