@@ -126,6 +126,14 @@ SUITES: dict[str, list[Expectation]] = {
         Expectation("ExpectColumnValueLengthsToBeBetween", "prompt", {"min_value": 1}),
         Expectation("ExpectColumnValueLengthsToBeBetween", "target", {"min_value": 1}),
     ],
+    "pictures": [_unique("image_id"), _matches("image_id", ID), *_present("origin", "status")],
+    "schemas": [
+        _unique("image_id"),
+        _matches("image_id", ID),
+        *_present("origin", "screen", "status"),
+        _between("width", 0, None),
+        _between("height", 0, None),
+    ],
     "scores": [*_present("suite", "dataset", "metric", "model", "value"), _between("n", 1, None)],
 }
 

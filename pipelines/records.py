@@ -212,6 +212,43 @@ SCREEN_MIXTURE = pa.schema(
         _column("target", pa.string(), "what it should write; by the mixture"),
     ]
 )
+SEEN_ELEMENT = pa.struct(
+    [
+        pa.field("kind", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("depth", pa.int32()),
+        pa.field("x0", pa.int32()),
+        pa.field("x1", pa.int32()),
+        pa.field("y0", pa.int32()),
+        pa.field("y1", pa.int32()),
+    ]
+)
+"""An element of a screen schema: class, what it says, how many elements hold it, and its box in
+thousandths of the screen, 0-999. In reading order, a container before what it holds."""
+
+PICTURES = pa.schema(
+    [
+        _column("image_id", pa.string(), "record_id(origin, sha256 of the bytes); by screens"),
+        _column("origin", pa.string(), "path below the input, or id in its dataset; by screens"),
+        _column("image", pa.binary(), "the bytes as they lay there; by screens", True),
+        _column("status", pa.string(), "ok, or why there are no bytes; by screens"),
+        _column("detail", pa.string(), "what was seen, for a person; by screens"),
+    ]
+)
+SCHEMAS_OF_SCREENS = pa.schema(
+    [
+        _column("image_id", pa.string(), "record_id(origin, sha256 of the bytes); by screens"),
+        _column("origin", pa.string(), "path below the input, or id in its dataset; by screens"),
+        _column("image", pa.binary(), "encoded screenshot, a single frame; by annotate", True),
+        _column("format", pa.string(), "png, jpeg or webp; empty if unreadable; by annotate"),
+        _column("width", pa.int32(), "pixels of `image`, 0 if unreadable; by annotate"),
+        _column("height", pa.int32(), "pixels of `image`, 0 if unreadable; by annotate"),
+        _column("elements", pa.list_(SEEN_ELEMENT), "what is on it; by annotate"),
+        _column("screen", pa.string(), "the screen schema as text; by annotate"),
+        _column("status", pa.string(), "ok, or why it was not annotated; by annotate"),
+        _column("detail", pa.string(), "what was seen, for a person; by annotate"),
+    ]
+)
 LABELLED = pa.schema(
     [
         _column("image_id", pa.string(), "record_id of the image's origin; by the suite"),
@@ -261,5 +298,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "screens": SCREENS,
     "screen_tasks": SCREEN_TASKS,
     "screen_mixture": SCREEN_MIXTURE,
+    "pictures": PICTURES,
+    "schemas": SCHEMAS_OF_SCREENS,
     "scores": SCORES,
 }
