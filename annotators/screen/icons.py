@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from annotators.screen.classes import CLASSES
 from annotators.screen.ocr import Pixels, decode
 
 CONFIG = "icons.json"
@@ -30,7 +31,6 @@ NONE = "none of these"
 UNKNOWN = ""
 MARGIN = 1.2
 """Side of what is cut out, in longer sides of the icon's box."""
-NAMED_KIND = "PICTOGRAM"
 TOGETHER = 256
 """Icons that go through the network together."""
 
@@ -129,8 +129,9 @@ class IconNames:
 class NameIcons:
     """Tables with `image`, `boxes` and `status` to tables with `icons`; a `Step` of Ray Data.
 
-    `icons` has a name for each of `boxes` (`records.DETECTION`), "" for what is no PICTOGRAM or is
-    unknown. Rows of another status than ok have none.
+    `icons` has a name for each of `boxes` (`records.DETECTION`), "" for what is no icon or is
+    unknown. Asked about are PICTOGRAMs, and boxes of classes that are none of ours, since other
+    weights may not tell icons from buttons. Rows of another status than ok have no names.
     """
 
     reads = ("image", "boxes", "status")
@@ -142,19 +143,23 @@ class NameIcons:
     def __call__(self, table: pa.Table) -> pa.Table:
         """The table with the column `icons`."""
         rows = table.select(["image", "boxes", "status"]).to_pylist()
-        good = [row for row in rows if row["status"] == "ok" and any(map(_is_icon, row["boxes"]))]
-        asked = [[_edges(box) for box in row["boxes"] if _is_icon(box)] for row in good]
-        answers = iter(self.names.name([decode(row["image"]) for row in good], asked))
-        column = []
-        for row in rows:
-            boxes = row["boxes"] or []
-            found = iter(next(answers)) if any(row is one for one in good) else iter(())
-            column.append(list(_spread(boxes, found)))
+        good = [
+            place
+            for place, row in enumerate(rows)
+            if row["status"] == "ok" and any(map(_is_icon, row["boxes"]))
+        ]
+        asked = [[_edges(box) for box in rows[place]["boxes"] if _is_icon(box)] for place in good]
+        found = self.names.name([decode(rows[place]["image"]) for place in good], asked)
+        answers = dict(zip(good, found, strict=True))
+        column = [
+            list(_spread(row["boxes"] or [], iter(answers.get(place, ()))))
+            for place, row in enumerate(rows)
+        ]
         return table.append_column("icons", pa.array(column, pa.list_(pa.string())))
 
 
 def _is_icon(box: dict[str, Any]) -> bool:
-    return bool(box["kind"] == NAMED_KIND)
+    return box["kind"] == "PICTOGRAM" or box["kind"] not in CLASSES
 
 
 def _spread(boxes: Sequence[dict[str, Any]], found: Iterator[Named]) -> Iterator[str]:

@@ -4,9 +4,13 @@
 
 A line of text goes to the smallest detected element that says text (a button, a label, a text) and
 has seven tenths of the line in it; the lines of one element are its text, in reading order. Lines
-that no element takes become TEXT elements by blocks. What an OCR engine reads in an icon that has a
-name ("Q" for a magnifying glass) is left out. Detected TEXT that nothing was read in keeps its
-place, without a text: on an Arabic screen, under an English recogniser, the layout is still right.
+that no element takes become TEXT elements by blocks; a block that lies in another is part of it.
+What an OCR engine reads in an icon that has a name ("Q" for a magnifying glass) is left out.
+Detected TEXT that nothing was read in keeps its place, without a text: on an Arabic screen, under
+an English recogniser, the layout is still right.
+
+A detector of other weights may have one class for all that can be pressed: of its boxes those with
+a text on them are BUTTONs, the rest PICTOGRAMs.
 
 Letters: N lines, M boxes.
 """
@@ -23,9 +27,11 @@ import numpy.typing as npt
 
 from annotators.screen.classes import CLASSES
 from annotators.screen.layout import INSIDE, Edges, arrange, quantise, reading_order
-from annotators.screen.ocr import Line, blocks
+from annotators.screen.ocr import Block, Line, blocks
 from annotators.screen.schema import Element, Schema
 
+SHORT = 2
+"""Most letters of a line that may be an icon misread, in a box that may be a button."""
 Detection = Mapping[str, Any]
 """A value of `records.DETECTION`."""
 
@@ -35,7 +41,8 @@ class Merging:
     """What is believed of what was seen."""
 
     legible: float = 0.2
-    """Least confidence of a line's text; below it the text is left out and its place stays."""
+    """Least confidence of a line's text; below it the text is left out and its place stays. Of
+    an Arabic page's eleven lines, read by an English network, seven are below."""
     most: int = 5000
     """Most elements of a screen, the surest of the detections and then the texts."""
 
@@ -77,11 +84,29 @@ def merge(seen: Seen, config: Merging | None = None) -> Merged:
         elements.append(_element(seen, place, _text(lines, config), bool(lines)))
     loose = [seen.lines[n] for n in free]
     read = [line for line in loose if line.confidence >= config.legible]
-    texts = [(block.text, block.edges) for block in blocks(read)]
+    texts = [(_text(lines, config), edges) for lines, edges in _whole(blocks(read))]
     texts += [("", line.edges) for line in loose if line.confidence < config.legible]
     elements += [_placed("TEXT", text, edges, seen) for text, edges in texts]
     kept = elements[: config.most]
     return Merged(arrange(kept), illegible, len(elements) - len(kept))
+
+
+def _whole(found: Sequence[Block]) -> list[tuple[list[Line], Edges]]:
+    """Lines and edges of blocks, those that lie in a larger one put into it."""
+    groups: list[tuple[list[Line], Edges]] = []
+    edges_N4 = np.empty((len(found), 4))
+    for block in sorted(found, key=lambda one: -_area(one.edges)):
+        inside = np.flatnonzero(_share(block.edges, edges_N4[: len(groups)]) >= INSIDE)
+        if len(inside):
+            groups[int(inside[-1])][0].extend(block.lines)
+        else:
+            edges_N4[len(groups)] = block.edges
+            groups.append((list(block.lines), block.edges))
+    return groups
+
+
+def _area(edges: Edges) -> float:
+    return (edges[1] - edges[0]) * (edges[3] - edges[2])
 
 
 def _assign(seen: Seen, boxes: Sequence[Detection]) -> tuple[dict[int, list[int]], list[int]]:
@@ -91,13 +116,15 @@ def _assign(seen: Seen, boxes: Sequence[Detection]) -> tuple[dict[int, list[int]
     if not boxes:
         return taken, list(range(len(seen.lines)))
     edges_M4 = np.array([_edges(box) for box in boxes], np.float64)
-    area_M = (edges_M4[:, 1] - edges_M4[:, 0]) * (edges_M4[:, 3] - edges_M4[:, 2])
+    area_M = np.array([_area(_edges(box)) for box in boxes])
     speaks_M = np.array([_speaks(box["kind"]) for box in boxes])
     icon_M = np.array([box["kind"] == "PICTOGRAM" for box in boxes])
+    other_M = np.array([box["kind"] not in CLASSES for box in boxes])
     named_M = np.array([bool(name) for name in seen.icons] or [False] * len(boxes))
     for n, line in enumerate(seen.lines):
         inside_M = _share(line.edges, edges_M4) >= INSIDE
-        if (inside_M & icon_M & named_M).any():
+        misread_M = named_M & (icon_M | (other_M & (len(line.text) <= SHORT)))
+        if (inside_M & misread_M).any():
             continue
         holders = np.flatnonzero(inside_M & speaks_M)
         if len(holders):
@@ -136,6 +163,8 @@ def _element(seen: Seen, place: int, text: str, holds_lines: bool) -> Element:
     kind = box["kind"]
     if kind not in CLASSES:  # a detector that only tells that something can be pressed
         kind = "BUTTON" if holds_lines else "PICTOGRAM"
+    if box["kind"] not in CLASSES and not text and seen.icons and seen.icons[place]:
+        kind = "PICTOGRAM"
     if CLASSES[kind].says == "text":
         return _placed(kind, text, _edges(box), seen)
     says = seen.icons[place] if kind == "PICTOGRAM" and seen.icons else ""
