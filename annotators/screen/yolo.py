@@ -26,8 +26,12 @@ def library() -> Any:
         YOLO_CONFIG_DIR=str(folder), YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", YOLO_VERBOSE="0"
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))  # else it becomes 1
+    from PIL import Image
+
+    opener = Image.open
     import ultralytics
 
+    Image.open = opener  # its own one installs decoders on the way and hides what went wrong
     ultralytics.settings.update({"sync": False})
     font = folder / "Ultralytics" / "Arial.ttf"  # looked for, and else fetched
     if not font.exists():
