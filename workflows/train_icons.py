@@ -5,9 +5,15 @@
 Drawings of nine families are put on made-up pieces of screens (`workflows.icon_drawings`), a small
 ResNet learns their types and one class for what is none of them, and the least probability of a
 name is chosen on a tenth family, so that of its icons without a type so many per cent get a name.
-`OUT/names` is then what `sightmill screens --icons` takes; its scores.json has, for each of three
+`OUT/names` is then what `sightmill screens --icons` takes; its _scores.json has, for each of three
 families that were never looked at, the top-1 accuracy, the shares named right, wrong and not at
 all, and how many icons without a type got a name all the same.
+
+With its defaults (1.4 million weights, 50,345 crops, 21 minutes on one busy core) the top-1
+accuracy, with its standard error, is 93.2 ± 1.3 % on Ionicons, 90.2 ± 3.3 % on Octicons and
+94.6 ± 1.7 % on Heroicons. At the threshold 84.9 ± 1.4 % of their icons are named rightly, 1.3 ± 0.5
+wrongly, and 4.9 ± 0.7 % of those without a type get a name. On rendered templates that the detector
+never saw (Font Awesome's icons, mostly) 268 of 535 icons are named, by eye some ten wrongly.
 """
 
 from __future__ import annotations

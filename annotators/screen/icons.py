@@ -1,8 +1,9 @@
 """Names of icons on screenshots: a classifier over the types of `icon_names`, which may say that it
 does not know.
 
-An icon is cut out as a square around its box, a little larger, with what is around it, and brought
-to the side that the network takes. The network has one class more than there are types, for what is
+An icon's box is drawn in to what is in it, since detectors give a button's padding with its icon;
+then the icon is cut out as a square, a little larger, and brought to the side that the network
+takes. The network has one class more than there are types, for what is
 none of them; a name is given where a type is the likeliest class and its probability reaches the
 threshold that calibration chose on a family of its own (`workflows.train_icons`).
 
@@ -38,6 +39,10 @@ Edges4 = tuple[float, float, float, float]
 """x0 y0 x1 y1 in pixels."""
 
 
+INK = 40
+"""Least difference, of 255 in any colour, from the ground around an icon."""
+
+
 @dataclass(frozen=True)
 class Named:
     """What an icon is taken for."""
@@ -62,6 +67,24 @@ def cut_out(screen: Pixels, box: Edges4, side: int, margin: float = MARGIN) -> P
     method = cv2.INTER_AREA if length > side else cv2.INTER_CUBIC
     resized: Pixels = cv2.resize(square, (side, side), interpolation=method)
     return resized
+
+
+def tight(screen: Pixels, box: Edges4) -> Edges4:
+    """`box` without the ground around what is in it, the ground being the median of its border; as
+    it was where nothing stands out or all of it does.
+    """
+    x0, y0 = (max(0, int(edge)) for edge in box[:2])
+    x1, y1 = (int(np.ceil(edge)) for edge in box[2:])
+    part = screen[y0:y1, x0:x1].astype(np.int16)
+    if min(part.shape[:2]) < 3:
+        return box
+    border = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
+    ink_HW = np.abs(part - np.median(border, axis=0)).max(axis=2) > INK
+    rows, columns = np.flatnonzero(ink_HW.any(axis=1)), np.flatnonzero(ink_HW.any(axis=0))
+    if not len(rows):
+        return box
+    left, right, top, bottom = (int(e) for e in (columns[0], columns[-1], rows[0], rows[-1]))
+    return float(x0 + left), float(y0 + top), x0 + right + 1.0, y0 + bottom + 1.0
 
 
 def chosen(
@@ -118,7 +141,7 @@ class IconNames:
     ) -> list[list[Named]]:
         """The icons at `boxes` of each screen, all in one go."""
         squares = [
-            cut_out(screen, box, self.side)
+            cut_out(screen, tight(screen, box), self.side)
             for screen, of in zip(screens, boxes, strict=True)
             for box in of
         ]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from annotators.screen.icon_names import plain, type_of, types, unlike_all
-from annotators.screen.icons import CONFIG, NONE, IconNames, NameIcons, chosen, cut_out
+from annotators.screen.icons import CONFIG, NONE, IconNames, NameIcons, chosen, cut_out, tight
 from models.classifier import Classifier, ClassifierConfig
 from models.vision.resnet import ResNetConfig
 from models.weights import save
@@ -56,6 +56,14 @@ def test_a_cut_out_is_a_square_around_the_box_with_the_border_repeated() -> None
     assert square[:9].max() == square[21:].max() == 0
     corner = cut_out(np.full((5, 5, 3), 7, np.uint8), (0, 0, 5, 5), 16, margin=3.0)
     assert np.unique(corner).tolist() == [7]
+
+
+def test_a_box_is_drawn_in_to_what_is_in_it() -> None:
+    screen = np.full((60, 80, 3), 200, np.uint8)
+    screen[20:30, 40:44] = 90
+    assert tight(screen, (10.4, 5.0, 70.0, 55.6)) == (40.0, 20.0, 44.0, 30.0)
+    assert tight(screen, (0.0, 0.0, 20.0, 15.0)) == (0.0, 0.0, 20.0, 15.0)
+    assert tight(screen, (41.0, 22.0, 43.0, 24.0)) == (41.0, 22.0, 43.0, 24.0)
 
 
 def test_a_name_needs_its_threshold_and_to_beat_none() -> None:
