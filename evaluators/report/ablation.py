@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.report.capfilt import sheet_environment
-from evaluators.report.capfilt_words import THIN, figure, span
+from evaluators.report.capfilt_words import FILTERS, THIN, figure, span
 from evaluators.report.inputs import Row
 from evaluators.report.lineage import lineage
+from evaluators.report.render import template
 from evaluators.statistics import Interval
 
 COUNTS = {"corpus_images": "images", "corpus_texts": "texts"}
@@ -177,7 +177,7 @@ def render_ablation(inputs: AblationInputs) -> str:
     }
     sections = [(name, title) for name, (title, _) in SECTIONS.items() if found[name]]
     missing = [(title, why) for name, (title, why) in SECTIONS.items() if not found[name]]
-    page = sheet_environment().get_template("ablation.html")
+    page = template("ablation.html", FILTERS)
     return page.render(
         inputs=inputs,
         sections=sections,

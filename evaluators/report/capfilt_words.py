@@ -46,6 +46,10 @@ def rate(one: Interval) -> str:
     return percent(one.value) if math.isfinite(one.value) else "unknown"
 
 
+FILTERS = {"figure": figure, "span": span, "rate": rate, "rate_span": rate_span}
+"""What the pages' templates write figures with."""
+
+
 def compared(inputs: CapFiltInputs) -> tuple[CaptionTable, MetricLine] | None:
     """The table of captions beside the web's texts, and its leading line."""
     for table in inputs.captions:

@@ -9,14 +9,18 @@ files.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluators.report import charts, shot_charts, wording
 from evaluators.report.inputs import ReportInputs
 from evaluators.report.lineage import lineage
 from evaluators.report.pictures import data_uri
 from evaluators.report.tables import score_tables
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 SECTIONS = {
     "funnel": ("Corpus", "no funnel counts were given"),
@@ -64,21 +68,10 @@ def present(inputs: ReportInputs) -> dict[str, bool]:
 
 def render(inputs: ReportInputs) -> str:
     """The page."""
-    import jinja2
-
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    words = ("number", "percent", "points", "span", "duration")
-    environment.filters.update({name: getattr(wording, name) for name in words})
-    environment.filters.update(picture=data_uri, pretty=_pretty, svg=_safe)
     shown = present(inputs)
-    return environment.get_template("page.html").render(
+    words = ("points", "span", "duration")
+    page = template("page.html", {name: getattr(wording, name) for name in words})
+    return page.render(
         inputs=inputs,
         sections=[(name, title) for name, (title, _) in SECTIONS.items() if shown[name]],
         missing=[(title, why) for name, (title, why) in SECTIONS.items() if not shown[name]],
@@ -88,8 +81,26 @@ def render(inputs: ReportInputs) -> str:
         lineage=lineage(inputs.manifests),
         charts=charts,
         shot_charts=shot_charts,
-        MINUS=wording.MINUS,
     )
+
+
+def template(name: str, words: Mapping[str, Callable[..., str]]) -> Template:
+    """A page's template, with what turns figures (`words` of its own among them), pictures and our
+    own drawings into HTML.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=wording.number, percent=wording.percent, **words)
+    environment.filters.update(picture=data_uri, pretty=_pretty, svg=_safe)
+    environment.globals["MINUS"] = wording.MINUS
+    return environment.get_template(name)
 
 
 def _safe(drawing: str) -> Any:

@@ -7,11 +7,9 @@ from __future__ import annotations
 import base64
 import io
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,36 +113,23 @@ def test_what_cannot_is_refused_by_name(tmp_path: Path) -> None:
         matcher_at(str(tmp_path / "classifier"), "pad")
 
 
-class Server(BaseHTTPRequestHandler):
-    """Says how large the picture is that it was sent; refuses red ones."""
+SEEDS: list[Any] = []
 
-    seeds: ClassVar[list[Any]] = []
 
-    def do_POST(self) -> None:
-        payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.seeds.append(payload.get("seed"))
-        url = payload["messages"][0]["content"][1]["image_url"]["url"]
-        sent = Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1])))
-        red = sent.resize((1, 1)).getpixel((0, 0))[0] > 200
-        text = f'"A picture of\n{sent.width} by {sent.height}, {sent.format}."'
-        body = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
-        self.send_response(400 if red else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
+def answer(request: dict[str, Any]) -> tuple[int, str]:
+    """How large the picture is that was sent; red ones are refused."""
+    SEEDS.append(request.get("seed"))
+    url = request["messages"][0]["content"][1]["image_url"]["url"]
+    sent = Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1])))
+    red = sent.resize((1, 1)).getpixel((0, 0))[0] > 200
+    text = f'"A picture of\n{sent.width} by {sent.height}, {sent.format}."'
+    return 400 if red else 200, json.dumps({"choices": [{"message": {"content": text}}]})
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    Server.seeds.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+def url(chat_server: Callable[..., str]) -> str:
+    SEEDS.clear()
+    return chat_server(answer)
 
 
 def flat(size: tuple[int, int], colour: str) -> bytes:
@@ -166,10 +151,10 @@ def test_a_server_writes_captions(url: str, tmp_path: Path) -> None:
     found = captioner.captions(images, ["a", "b"])
     assert found[0] == Written(("A picture of 64 by 32, JPEG.",))
     assert found[1].texts == () and found[1].status == "http_400"
-    asked_before = len(Server.seeds)
-    assert len(set(Server.seeds)) == 4
+    asked_before = len(SEEDS)
+    assert len(set(SEEDS)) == 4
     assert captioner.captions(images[:1], ["a"]) == found[:1]
-    assert len(Server.seeds) == asked_before, "the cache holds both captions"
+    assert len(SEEDS) == asked_before, "the cache holds both captions"
 
 
 def test_transparency_is_laid_on_white() -> None:

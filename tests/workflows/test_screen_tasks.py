@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import csv
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import pytest
 
@@ -24,37 +22,24 @@ SCREEN = (
 )
 
 
-class Server(BaseHTTPRequestHandler):
+ASKED: list[str] = []
+
+
+def answer(request: dict[str, Any]) -> tuple[int, str]:
     """The plain question back; the answer is always Grace Chan, but only with the screen."""
-
-    asked: ClassVar[list[str]] = []
-
-    def do_POST(self) -> None:
-        payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = payload["messages"][0]["content"][0]["text"]
-        self.asked.append(prompt)
-        (key,) = payload["response_format"]["json_schema"]["schema"]["properties"]
-        said = "Grace Chan" if "<screen>" in prompt else "nobody"
-        if key in ("question", "order"):
-            said = json.loads(prompt.rpartition(": ")[2])
-        text = json.dumps({"choices": [{"message": {"content": json.dumps({key: said})}}]})
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(text.encode())))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *args: object) -> None:
-        pass
+    prompt = request["messages"][0]["content"][0]["text"]
+    ASKED.append(prompt)
+    (key,) = request["response_format"]["json_schema"]["schema"]["properties"]
+    said = "Grace Chan" if "<screen>" in prompt else "nobody"
+    if key in ("question", "order"):
+        said = json.loads(prompt.rpartition(": ")[2])
+    return 200, json.dumps({"choices": [{"message": {"content": json.dumps({key: said})}}]})
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    Server.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+def url(chat_server: Callable[..., str]) -> str:
+    ASKED.clear()
+    return chat_server(answer)
 
 
 def released_csv(path: Path) -> str:
@@ -87,9 +72,9 @@ def test_a_released_file_becomes_tasks_and_a_mixture(
     mixed = open_dataset(f"{out}/screen_mixture")
     assert mixed.manifest.rows == len(kept) + 10 and mixed.manifest.quality["success"]
     assert "self_answer" in capsys.readouterr().err
-    before = len(Server.asked)
+    before = len(ASKED)
     assert cli.run("sightmill screen-tasks", ScreenTasksConfig, arguments) == 0
-    assert len(Server.asked) == before
+    assert len(ASKED) == before
 
 
 def test_screens_come_from_parquet_too_and_others_are_refused(tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from pipelines.datasets import Dataset
 from pipelines.engines import ray_session
 from workflows.capfilt import settings
 from workflows.capfilt.data import Sets, make_sets
+from workflows.capfilt.figures import caption_metrics
 from workflows.capfilt.recipe import CapFiltConfig, caption_and_judge, decide, halves_of, pretrained
 from workflows.capfilt.report import write_ablation_report
-from workflows.capfilt.scores import caption_figures, captions_of, pairs_of, retrieved
+from workflows.capfilt.scores import captions_of, pairs_of, retrieved
 from workflows.job import Job
 from workflows.train import Schedule, texts, train_model
 
@@ -131,8 +132,9 @@ def outcome(
     pairs, fit = pairs_of(sets.held_out), config.pretraining.loading.fit
     beams = Captioning(GenerationConfig("beam", beams=3))
     captions = captions_of(BLIPCaptioner(model.path, fit, beams), pairs)
-    figures = [*retrieved(BLIPMatcher(model.path, fit), pairs), *caption_figures(captions, pairs)]
-    metrics = {figure.metric: figure.value for figure in figures}
+    found = retrieved(BLIPMatcher(model.path, fit), pairs)
+    found |= caption_metrics(captions, pairs.texts, seed)
+    metrics = {metric: one.value for metric, one in found.items()}
     metrics["corpus_images"] = corpus.manifest.rows
     metrics["corpus_texts"] = sum(1 for _ in texts(corpus))
     return Outcome(condition.name, seed, metrics, model.path)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from annotators.capfilt import Rule
 from annotators.captions import Captioner, Matcher
 from annotators.choose import Chosen, captioner_at, matcher_at
 from models.generation import GenerationConfig
@@ -24,7 +23,15 @@ from pipelines.datasets import Dataset, DatasetError, open_dataset
 from pipelines.records import SCORES
 from workflows.capfilt.data import Sets
 from workflows.capfilt.figures import KEPT, Told, figures, kept_counts
-from workflows.capfilt.scores import SWAPPED, Pairs, captions_of, pairs_of, swapped, web_texts
+from workflows.capfilt.scores import (
+    SWAPPED,
+    Pairs,
+    captions_of,
+    pairs_of,
+    retrieved,
+    swapped,
+    web_texts,
+)
 from workflows.job import Job
 
 if TYPE_CHECKING:
@@ -73,7 +80,7 @@ def score_all(
     parents = [answers, *([captioned] if captioned is not None else [])]
 
     def write(folder: str) -> Mapping[str, int]:
-        found = list(told(answers, config.rule, seed))
+        found = list(figures(read_answers(answers), config.rule, seed))
         found += list(_retrieval(judges, pairs_of(sets.held_out)))
         if captioned is not None:
             found += kept_counts(captioned, config.rule)
@@ -192,26 +199,16 @@ def _written(make: Callable[[], Captioner], pairs: Pairs) -> list[str]:
 def _retrieval(judges: Chosen[Matcher], pairs: Pairs) -> Iterator[Told]:
     """R@1 both ways, of a filter that has features."""
     from annotators.blip import BLIPMatcher
-    from evaluators.statistics import Interval
-    from workflows.capfilt.scores import retrieved
 
     matcher = judges.make()
-    if not isinstance(matcher, BLIPMatcher) or _is_blip2(matcher):
-        return
-    for one in retrieved(matcher, pairs):
-        error = (one.value * (1 - one.value) / one.n) ** 0.5
-        found = Interval(one.value, one.low, one.high, error)
-        yield Told("all", one.metric, FILTER, found, one.n)
+    if isinstance(matcher, BLIPMatcher) and not _is_blip2(matcher):
+        for metric, one in retrieved(matcher, pairs).items():
+            yield Told("all", metric, FILTER, one, len(pairs.ids))
 
 
 def _is_blip2(matcher: Any) -> bool:
     """A BLIP-2 has a feature a query, which one cosine a pair does not serve."""
     return type(matcher.model).__name__ == "BLIP2"
-
-
-def told(answers: Dataset, rule: Rule, seed: int) -> Iterator[Told]:
-    """The figures that the answers give."""
-    yield from figures(read_answers(answers), rule, seed)
 
 
 def read_answers(answers: Dataset) -> pa.Table:

@@ -95,14 +95,19 @@ def compare_captions(answers: pa.Table, names: Sequence[str], seed: int) -> Capt
         return Captions(0, names, [{} for _ in names], {}, {})
     every = [_score(tuple(of_one), references) for of_one in texts]
     scored = [of_one.scores for of_one in every]
-    plain = [
-        {metric: one.interval(RESAMPLES, seed) for metric, one in found.items()} | _variety(said)
-        for found, said in zip(scored, texts, strict=True)
-    ]
+    plain = [caption_metrics(of_one, references, seed) for of_one in texts]
     gains: dict[str, Interval] = {}
     if len(names) > 1 and names[-1] == "web":
         gains = {m: gain(scored[0][m], scored[-1][m], seed) for m in scored[0]}
     return Captions(len(rows), names, plain, gains, every[0].left_out)
+
+
+def caption_metrics(
+    captions: Sequence[str], references: Sequence[str], seed: int
+) -> dict[str, Interval]:
+    """Every metric of captions against one reference each, and how much the captions vary."""
+    scored = _score(tuple(captions), tuple(references)).scores
+    return {m: one.interval(RESAMPLES, seed) for m, one in scored.items()} | _variety(captions)
 
 
 @lru_cache(maxsize=8)

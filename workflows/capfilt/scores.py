@@ -1,5 +1,5 @@
-"""CapFilt's models on held-out clean pairs: what the filter finds, what is retrieved, what captions
-say.
+"""CapFilt's held-out clean pairs: which captions are swapped, what is retrieved, what captions are
+written, what the web said.
 
 The noise is known where captions of other pictures are put in (`swapped`). What the web said about
 held-out pictures is known where the corpus holds them too: near-duplicates, which no model was
@@ -8,22 +8,20 @@ trained on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from annotators.blip import BLIPMatcher
-from annotators.captions import Captioner, Matcher
-from evaluators.captions.diversity import diversity
-from evaluators.captions.score import score_captions
-from evaluators.pair_filter import FilterScore, score_filter
+from annotators.captions import Captioner
 from evaluators.retrieval import retrieve
-from evaluators.statistics import wilson
+from evaluators.statistics import Interval
+from evaluators.zero_shot import Vectors
 from pipelines.datasets import Dataset
 from pipelines.records import uniform
 from pipelines.web.dedup import FINGERPRINT, DedupConfig, near_duplicates
+from workflows.capfilt.figures import share
 
 SWAPPED = 0.3
 
@@ -64,15 +62,6 @@ def swapped(pairs: Pairs, seed: int) -> tuple[list[str], npt.NDArray[np.bool_]]:
     return texts, wrong
 
 
-def probabilities(
-    matcher: Matcher, images: Sequence[bytes], texts: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    """The matching probability of each pair."""
-    prepared = [matcher.prepare(image) for image in images]
-    found = matcher.judge(prepared, [[text] for text in texts])
-    return np.array([judged[0].probability for judged in found])
-
-
 def captions_of(captioner: Captioner, pairs: Pairs) -> list[str]:
     """The first caption of each picture; empty where there is none."""
     prepared = [captioner.prepare(image) for image in pairs.images]
@@ -80,52 +69,22 @@ def captions_of(captioner: Captioner, pairs: Pairs) -> list[str]:
     return [written.texts[0] if written.texts else "" for written in found]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A score with its 95 % interval."""
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-def found_swaps(matcher: Matcher, pairs: Pairs, seed: int) -> FilterScore:
-    """How well a low probability finds the swapped captions: they are what counts as positive."""
-    texts, wrong = swapped(pairs, seed)
-    misfit = 1.0 - probabilities(matcher, pairs.images, texts)
-    return score_filter(misfit, wrong, threshold=0.5, seed=seed)
-
-
-def retrieved(matcher: BLIPMatcher, pairs: Pairs) -> list[Figure]:
-    """R@1 by the contrastive features, both ways; an equal caption of another picture counts."""
+def retrieved(matcher: BLIPMatcher, pairs: Pairs) -> dict[str, Interval]:
+    """R@1 by the contrastive features, both ways, with Wilson's intervals; an equal caption of
+    another picture counts.
+    """
     image_BE, text_BE = matcher.features([matcher.prepare(i) for i in pairs.images], pairs.texts)
     _, same = np.unique(pairs.texts, return_inverse=True)
     partners = np.argwhere(same[:, None] == same[None, :])
-    figures = []
-    for name, queries, gallery in (
-        ("image_to_text_r1", image_BE, text_BE),
-        ("text_to_image_r1", text_BE, image_BE),
-    ):
-        hits = retrieve(queries, gallery, partners).ranks == 0
-        low, high = wilson(int(hits.sum()), len(hits))
-        figures.append(Figure(name, float(hits.mean()), low, high, len(hits)))
-    return figures
 
+    def first(queries: Vectors, gallery: Vectors) -> Interval:
+        ranks = retrieve(queries, gallery, partners).ranks
+        return share(int((ranks == 0).sum()), len(ranks))
 
-def caption_figures(captions: Sequence[str], pairs: Pairs, seed: int = 0) -> list[Figure]:
-    """Every caption metric against the clean captions, and how much the captions vary."""
-    scored = score_captions(captions, [[text] for text in pairs.texts])
-    figures = []
-    for name, scores in scored.scores.items():
-        span = scores.interval(seed=seed)
-        figures.append(Figure(name, span.value, span.low, span.high, len(captions)))
-    said = diversity(captions)
-    nan = float("nan")
-    for name, value in (("distinct-1", said.distinct[0]), ("distinct-2", said.distinct[1])):
-        figures.append(Figure(name, value, nan, nan, len(captions)))
-    return figures
+    return {
+        "image_to_text_r1": first(image_BE, text_BE),
+        "text_to_image_r1": first(text_BE, image_BE),
+    }
 
 
 def web_texts(source: Dataset, held_out: Dataset, seed: int) -> dict[str, str]:

@@ -20,10 +20,9 @@ from annotators.screen.annotate import (
     Read,
     Running,
     See,
-    look,
-    looked,
     steps,
 )
+from annotators.screen.look import look, looked
 from annotators.screen.merge import Merging
 from annotators.screen.ocr import Line, Pixels
 from pipelines.records import DETECTION, PICTURES, SCHEMAS_OF_SCREENS

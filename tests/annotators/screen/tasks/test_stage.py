@@ -5,10 +5,8 @@ screen, errors, a slow server.
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -152,37 +150,21 @@ def test_fenced_json_is_read() -> None:
     assert unpacked(Reply("ok", '```json\n{"a": " b "}\n```'), schema).text == "b"
 
 
-class Server(BaseHTTPRequestHandler):
+def answer(request: dict[str, Any]) -> tuple[int, str]:
     """Words one kind of task late, one with an error, the others plainly."""
-
-    def do_POST(self) -> None:
-        payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = payload["messages"][0]["content"][0]["text"]
-        schema = payload["response_format"]["json_schema"]["schema"]
-        if "Tap the button" in prompt.rpartition("\n")[2]:
-            time.sleep(1.0)
-        late = "How many" in prompt.rpartition("\n")[2]
-        body = {"choices": [{"message": {"content": right(Request(prompt, schema)).text}}]}
-        data = json.dumps(body).encode()
-        try:
-            self.send_response(500 if late else 200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-        except BrokenPipeError:
-            pass
-
-    def log_message(self, *args: object) -> None:
-        pass
+    prompt = request["messages"][0]["content"][0]["text"]
+    schema = request["response_format"]["json_schema"]["schema"]
+    asked = prompt.rpartition("\n")[2]
+    if "Tap the button" in asked:
+        time.sleep(1.0)
+    text = right(Request(prompt, schema)).text
+    body = json.dumps({"choices": [{"message": {"content": text}}]})
+    return 500 if "How many" in asked else 200, body
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+def url(chat_server: Callable[..., str]) -> str:
+    return chat_server(answer)
 
 
 def test_a_server_that_is_late_or_fails_costs_only_its_items(url: str, screen: str) -> None:
