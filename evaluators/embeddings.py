@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from evaluators.contenders import Contender, Model
 from evaluators.embed import TEXT_COLUMNS, Embed, EmbedConfig, Embedded
-from pipelines import datasets
+from pipelines import datasets, hashing
 from pipelines.datasets import Dataset
 from pipelines.engines import Engines
 from pipelines.records import EMBEDDINGS
@@ -56,8 +56,8 @@ def _table(batch: dict[str, np.ndarray]) -> pa.Table:
 def embeddings(dataset: Dataset, contender: Contender, config: EmbedConfig) -> Dataset:
     """The `embeddings` of a `labelled` dataset, below config.cache; as they stand if they do."""
     of = [parent.manifest.content_hash for parent in contender.made_from]
-    settings = datasets.config_dict({"of": contender.settings})
-    model = datasets.hash_json([of, settings, config.batch_size])
+    settings = hashing.config_dict({"of": contender.settings})
+    model = hashing.hash_json([of, settings, config.batch_size])
     name = f"{model[:16]}-{dataset.manifest.content_hash[:16]}"
 
     def write(folder: str) -> dict[str, int]:

@@ -32,7 +32,7 @@ from evaluators.suites.kinds import (
     class_names,
     datasets_of,
 )
-from pipelines import datasets
+from pipelines import datasets, hashing, storage
 from pipelines.datasets import Dataset
 
 SCHEMA = pa.schema(
@@ -71,7 +71,7 @@ def predict(
     """
     plan = {
         "model": contender.name,
-        "settings": datasets.config_dict({"of": contender.settings}),
+        "settings": hashing.config_dict({"of": contender.settings}),
         "suites": [suite.plan() for suite in suites],
         "batch_size": config.batch_size,
     }
@@ -171,7 +171,7 @@ def _write_tables(path: str, tables: Iterator[pa.Table]) -> None:
             for table in tables:
                 writer.write_table(table)
 
-    datasets.write_file(path, write)
+    storage.write_file(path, write)
 
 
 def _answering(suite: Suite, model: Model) -> Answer:
@@ -196,14 +196,14 @@ def _answering(suite: Suite, model: Model) -> Answer:
 
 
 def _shards(folder: str) -> list[str]:
-    fs, inner = datasets.filesystem(folder)
+    fs, inner = storage.filesystem(folder)
     names = sorted(info.base_name for info in fs.get_file_info(pafs.FileSelector(inner)))
     return [posixpath.join(folder, n) for n in names if n.endswith(".parquet") and n[0] != "."]
 
 
 def _content_hash(folder: str) -> str:
     parts = (
-        datasets.rows_hash(datasets.shard_batches(file, SCHEMA.names), SCHEMA)
+        hashing.rows_hash(datasets.shard_batches(file, SCHEMA.names), SCHEMA)
         for file in _shards(folder)
     )
     return f"{sum(total for total, _ in parts) % (1 << 128):032x}"

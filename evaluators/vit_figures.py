@@ -18,7 +18,8 @@ import numpy as np
 
 from evaluators.report import vit_charts
 from evaluators.report.vit_charts import Floats
-from pipelines.datasets import Dataset, write_bytes, write_json
+from pipelines.datasets import Dataset
+from pipelines.storage import write_bytes, write_json
 
 if TYPE_CHECKING:
     from torch import nn

@@ -36,7 +36,7 @@ from models.tokenizers.clip import Tokenizer
 from models.tokenizers.published import PublishedTokenizer
 from models.tokenizers.wordpiece import WordPiece
 from models.vision.vit import ViT, ViTConfig
-from pipelines.datasets import filesystem, write_file, write_json
+from pipelines.storage import filesystem, write_file, write_json
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 ModelConfig = (

@@ -5,32 +5,26 @@ made, from what, with which config and seed), so that a rerun after a kill can t
 go on with from work of another plan. Other things with a lineage, such as a crawl's WARC files or a
 checkpoint, are folders of the same kind that bring their own content hash.
 
-The content hash is the sum, modulo 2**128, of one 128-bit blake2b per row: it depends on the
-multiset of rows and on nothing else, neither on their order nor on how they lie in shards.
-
-Paths are local paths or any URL that pyarrow's filesystems open (s3://, gs://, hdfs://).
+The content hash is that of its rows (`pipelines.hashing`); paths are local or URLs
+(`pipelines.storage`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
-import json
 import os
 import posixpath
-import struct
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines import quality
+from pipelines.hashing import config_dict, hash_json, rows_hash
 from pipelines.records import SCHEMAS
+from pipelines.storage import file_sha256, filesystem, listed, read_json, write_file, write_json
 
 MANIFEST, PLAN = "manifest.json", "plan.json"
 ROWS_A_BATCH = 1024
@@ -108,62 +102,6 @@ class Dataset:
         return pa.Table.from_batches([b.cast(wanted) for b in self.batches(columns)], wanted)
 
 
-def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
-    """The filesystem that holds `path` (a URL or a local path), and the path inside it."""
-    if "://" in path:
-        found: tuple[pafs.FileSystem, str] = pafs.FileSystem.from_uri(path)
-        return found
-    return pafs.LocalFileSystem(), os.path.abspath(path)
-
-
-def _list(path: str) -> list[str]:
-    fs, inner = filesystem(path)
-    infos = fs.get_file_info(pafs.FileSelector(inner, allow_not_found=True, recursive=True))
-    prefix = len(inner.rstrip("/")) + 1
-    files = (info.path[prefix:] for info in infos if info.type == pafs.FileType.File)
-    return sorted(name for name in files if not any(p[0] in "._" for p in name.split("/")))
-
-
-def _read_json(path: str) -> Any | None:
-    fs, inner = filesystem(path)
-    if fs.get_file_info(inner).type != pafs.FileType.File:
-        return None
-    with fs.open_input_file(inner) as file:
-        return json.loads(file.read())
-
-
-def write_file(path: str, write: Callable[[Any], None]) -> None:
-    """Write a file so that no reader ever sees a torn one: temporary name, then rename.
-
-    On an object store the single upload is atomic by itself. Raises OSError naming the path, such
-    as when the disk is full; nothing is left under the final name then.
-    """
-    fs, inner = filesystem(path)
-    folder, base = posixpath.split(inner)
-    fs.create_dir(folder, recursive=True)
-    temporary = posixpath.join(folder, f".{base}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with fs.open_output_stream(temporary) as sink:
-            write(sink)
-        fs.move(temporary, inner)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            fs.delete_file(temporary)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, f"cannot write {path}: {error}") from error
-        raise
-
-
-def write_bytes(path: str, data: bytes) -> None:
-    """Write `data`, atomically."""
-    write_file(path, lambda sink: sink.write(data))
-
-
-def write_json(path: str, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-
-
 def write_shard(path: str, table: pa.Table) -> None:
     """Write one Parquet shard, atomically."""
     write_file(path, lambda sink: pq.write_table(table, sink, compression="zstd"))
@@ -188,82 +126,10 @@ def row_count(path: str) -> int:
         return int(pq.ParquetFile(source).metadata.num_rows)
 
 
-def _canonical(value: Any, out: bytearray) -> None:
-    """Append an unambiguous encoding of a row's value: a type letter, a length where needed, the
-    content.
-    """
-    if value is None:
-        out += b"n"
-    elif isinstance(value, str):
-        data = value.encode("utf-8", "surrogatepass")
-        out += b"s%d:" % len(data) + data
-    elif isinstance(value, bytes):
-        out += b"b%d:" % len(value) + value
-    elif isinstance(value, int):  # bool too: columns are typed, True and 1 never share one
-        out += b"i%d:" % value
-    elif isinstance(value, float):
-        out += b"f" + struct.pack(">d", value)
-    elif isinstance(value, list):
-        out += b"l%d:" % len(value)
-        for item in value:
-            _canonical(item, out)
-    elif isinstance(value, dict):
-        for key in sorted(value):  # engines write a struct's fields in orders of their own
-            _canonical(value[key], out)
-    else:
-        raise TypeError(
-            f"a column holds {type(value).__name__}; legal: str, bytes, int, float, list, struct"
-        )
-
-
-def rows_hash(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> tuple[int, int]:
-    """(sum of the rows' 128-bit hashes modulo 2**128, number of rows); columns in `schema`'s
-    order.
-    """
-    total = rows = 0
-    for batch in batches:
-        columns = [batch.column(name).to_pylist() for name in schema.names]
-        for row in zip(*columns, strict=True):
-            encoded = bytearray()
-            for value in row:
-                _canonical(value, encoded)
-            total += int.from_bytes(hashlib.blake2b(encoded, digest_size=16).digest(), "big")
-        rows += batch.num_rows
-    return total % (1 << 128), rows
-
-
-def file_sha256(path: str) -> str:
-    """Sha256 of a file's bytes, 64 hex digits."""
-    fs, inner = filesystem(path)
-    digest = hashlib.sha256()
-    with fs.open_input_stream(inner, buffer_size=0) as source:
-        while block := source.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def config_dict(config: object) -> dict[str, Any]:
-    """A config dataclass, or a mapping that may hold some, as plain JSON values."""
-    value: dict[str, Any] = json.loads(json.dumps(config, default=_as_json))
-    return value
-
-
-def _as_json(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
-
-
-def hash_json(value: Any) -> str:
-    """32 hex digits of blake2b over the value's sorted JSON."""
-    data = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
 def open_dataset(path: str) -> Dataset:
     """The finished dataset at `path`. Raises DatasetError where there is none."""
     path = path.rstrip("/") if len(path) > 1 else path
-    found = _read_json(posixpath.join(path, MANIFEST))
+    found = read_json(posixpath.join(path, MANIFEST))
     if found is None:
         raise DatasetError(
             f"{path} has no {MANIFEST}: unfinished, or not a dataset. Run its recipe (again)."
@@ -282,12 +148,12 @@ def _make_room(path: str, plan: dict[str, Any]) -> Dataset | None:
     plan.
     """
     fs, inner = filesystem(path)
-    standing = _read_json(posixpath.join(path, PLAN))
+    standing = read_json(posixpath.join(path, PLAN))
     same = standing is not None and hash_json(standing) == hash_json(plan)
-    if same and _read_json(posixpath.join(path, MANIFEST)) is not None:
+    if same and read_json(posixpath.join(path, MANIFEST)) is not None:
         return open_dataset(path)
     if not same:
-        if standing is None and _list(path):
+        if standing is None and listed(path):
             raise DatasetError(
                 f"{path} holds files but no {PLAN}: not ours to overwrite. Name another folder."
             )
@@ -333,7 +199,7 @@ def build(
     if finished is not None:
         return finished
     dropped = dict(sorted(write(path).items()))
-    files = [file for file in _list(path) if file not in (MANIFEST, PLAN)]
+    files = [file for file in listed(path) if file not in (MANIFEST, PLAN)]
     if content_hash is None:
         shards, digest = _hash_shards(path, name, [f for f in files if f.endswith(".parquet")])
         report = quality.check(name, path, [shard.file for shard in shards])
@@ -416,17 +282,17 @@ def verify(path: str) -> list[str]:
     manifest says.
     """
     dataset = open_dataset(path)
-    listed = {shard.file: shard for shard in dataset.manifest.shards}
-    present = {file for file in _list(path) if file not in (MANIFEST, PLAN)}
-    problems = [f"{path}/{file}: missing" for file in sorted(set(listed) - present)]
+    known = {shard.file: shard for shard in dataset.manifest.shards}
+    present = {file for file in listed(path) if file not in (MANIFEST, PLAN)}
+    problems = [f"{path}/{file}: missing" for file in sorted(set(known) - present)]
     if dataset.manifest.schema:
-        stray = {file for file in present - set(listed) if file.endswith(".parquet")}
+        stray = {file for file in present - set(known) if file.endswith(".parquet")}
         problems += [f"{path}/{file}: not in the manifest" for file in sorted(stray)]
-    for file in sorted(set(listed) & present):
-        if file_sha256(posixpath.join(path, file)) != listed[file].sha256:
+    for file in sorted(set(known) & present):
+        if file_sha256(posixpath.join(path, file)) != known[file].sha256:
             problems.append(f"{path}/{file}: sha256 differs from the manifest")
     if dataset.manifest.schema and not problems:
-        _, digest = _hash_shards(path, dataset.manifest.name, list(listed))
+        _, digest = _hash_shards(path, dataset.manifest.name, list(known))
         if digest != dataset.manifest.content_hash:
             problems.append(
                 f"{path}: content hash is {digest}, manifest says {dataset.manifest.content_hash}"

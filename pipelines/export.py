@@ -17,7 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.datasets import Dataset, DatasetError, write_bytes, write_json, write_shard
+from pipelines.datasets import Dataset, DatasetError, write_shard
+from pipelines.storage import write_bytes, write_json
 
 EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 

@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipelines.datasets import DatasetError, filesystem, shard_batches, write_shard
+from pipelines.datasets import DatasetError, shard_batches, write_shard
+from pipelines.storage import filesystem
 
 RUN, CHECKPOINT = "_run-", "_checkpoint"
 

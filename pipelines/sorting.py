@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from pipelines.datasets import Dataset, filesystem, write_shard
+from pipelines.datasets import Dataset, write_shard
+from pipelines.storage import filesystem
 
 Ids = npt.NDArray[np.bytes_]
 """Sorted ids of 32 hex digits."""

@@ -18,7 +18,8 @@ from evaluators.report.write import write_report
 from evaluators.score import ScoreConfig, Scored
 from evaluators.suites.kinds import Suite
 from models.training.curve import read_curve
-from pipelines.datasets import Dataset, config_dict, open_dataset
+from pipelines.datasets import Dataset, open_dataset
+from pipelines.hashing import config_dict
 from pipelines.web.crawl import read_summary
 from pipelines.web.dedup import DedupConfig, near_duplicates
 from pipelines.web.head_tail import head_tail

@@ -23,9 +23,10 @@ import pyarrow as pa
 
 from annotators.screen.render import OK, Sources, browser, chromium, screen
 from annotators.screen.templates import Draw, Shot, pages, shots
-from pipelines.datasets import Dataset, hash_json, write_shard
-from pipelines.datasets import filesystem as filesystem_of
+from pipelines.datasets import Dataset, write_shard
+from pipelines.hashing import hash_json
 from pipelines.records import SCREENS
+from pipelines.storage import filesystem as filesystem_of
 from workflows.console import Update
 from workflows.demo_web import packages
 from workflows.job import Job

@@ -36,7 +36,7 @@ from evaluators.suites.found import Audit, FoundSet, find
 from evaluators.suites.kinds import Classification, Source, Suite
 from evaluators.suites.prompts import EVERY_STYLE
 from evaluators.views import audit_rows, common_confusions, significance, worst_classes
-from pipelines import datasets
+from pipelines import datasets, hashing, storage
 from pipelines.datasets import Dataset, open_dataset
 from pipelines.engines import Engines, ray_session
 from workflows.console import Console
@@ -100,7 +100,7 @@ class ScoreRecipe:
         """Run the recipe."""
         console = Console()
         suites, audits = gather(self, console)
-        datasets.write_json(posixpath.join(self.out, "sets.json"), [asdict(a) for a in audits])
+        storage.write_json(posixpath.join(self.out, "sets.json"), [asdict(a) for a in audits])
         if not suites:
             raise ValueError(f"no set to score below {list(self.data)}; see {self.out}/sets.json")
         models = contenders(self, suites)
@@ -149,7 +149,7 @@ def gather(recipe: ScoreRecipe, console: Console) -> tuple[list[Suite], list[Aud
 
 def is_dataset(path: str) -> bool:
     """Whether a folder is a dataset of ours."""
-    fs, inner = datasets.filesystem(posixpath.join(path, datasets.MANIFEST))
+    fs, inner = storage.filesystem(posixpath.join(path, datasets.MANIFEST))
     return bool(fs.get_file_info(inner).is_file)
 
 
@@ -206,7 +206,7 @@ def report(
     }
     known, problems = corpora(recipe.checkpoint, recipe.corpus)
     views["overlap"] = list(overlap_views(answers, suites, known, recipe.out)) if known else []
-    datasets.write_json(posixpath.join(recipe.out, "views.json"), views)
+    storage.write_json(posixpath.join(recipe.out, "views.json"), views)
     inputs = ReportInputs(
         title=f"Scores of {posixpath.basename(posixpath.normpath(recipe.checkpoint))}",
         model=MODEL,
@@ -215,7 +215,7 @@ def report(
         shots=rows,
         shifts=shift_views(answers, suites, [], recipe.config),
         manifests=ancestry([scored.scores], root=recipe.out),
-        config=datasets.config_dict(recipe),
+        config=hashing.config_dict(recipe),
         commands=[f"sightmill score --checkpoint {recipe.checkpoint} --out {recipe.out} ..."],
         introduction=INTRODUCTION,
         overlap=views["overlap"],

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipelines.datasets import Dataset, hash_json, write_shard
-from pipelines.datasets import filesystem as filesystem_of
+from pipelines.datasets import Dataset, write_shard
+from pipelines.hashing import hash_json
 from pipelines.records import PICTURES, record_id
+from pipelines.storage import filesystem as filesystem_of
 from workflows.job import Job
 
 KINDS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")

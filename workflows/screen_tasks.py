@@ -31,8 +31,10 @@ from annotators.screen.tasks.items import KEPT, PROGRAM
 from annotators.screen.tasks.mixture import MixtureConfig
 from annotators.screen.tasks.stage import READS, TaskConfig, WriteTasks
 from annotators.screen.tasks.write import ChatWriter, Writer, version
-from pipelines.datasets import Dataset, filesystem, hash_json, shard_batches, write_shard
+from pipelines.datasets import Dataset, shard_batches, write_shard
+from pipelines.hashing import hash_json
 from pipelines.records import SCREEN_MIXTURE
+from pipelines.storage import filesystem
 from workflows.console import Update
 from workflows.demo_web import packages
 from workflows.demo_web.packages import Package

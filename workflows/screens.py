@@ -32,11 +32,13 @@ from annotators.screen.icons import CONFIG as ICONS
 from annotators.screen.ocr import Engine, Pixels
 from annotators.screen.rapid import RapidOcr
 from models.pixels import Fit
-from pipelines.datasets import Dataset, file_sha256, hash_json
-from pipelines.datasets import filesystem as filesystem_of
+from pipelines.datasets import Dataset
 from pipelines.engines import Engines, ray_session
+from pipelines.hashing import hash_json
 from pipelines.records import PICTURES
 from pipelines.stages import write_mapped
+from pipelines.storage import file_sha256
+from pipelines.storage import filesystem as filesystem_of
 from workflows.demo_web.packages import CACHE, Package, fetch
 from workflows.flags import EngineFlags
 from workflows.job import Job

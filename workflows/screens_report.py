@@ -20,9 +20,10 @@ from annotators.screen import grammar, released
 from annotators.screen.annotate import SECONDS
 from annotators.screen.browse import Shown, page
 from annotators.screen.classes import CLASSES
-from pipelines.datasets import Dataset, write_bytes, write_file
-from pipelines.datasets import filesystem as filesystem_of
+from pipelines.datasets import Dataset
 from pipelines.records import uniform
+from pipelines.storage import filesystem as filesystem_of
+from pipelines.storage import write_bytes, write_file
 
 NAMED, BROWSE, CSV = "index.html", "screens.html", "screens.csv"
 DETAILS = 20

@@ -36,8 +36,10 @@ from models.weights import (
     read_bytes,
     read_config,
 )
-from pipelines.datasets import MANIFEST, Dataset, filesystem, hash_json, open_dataset
+from pipelines.datasets import MANIFEST, Dataset, open_dataset
 from pipelines.engines import Engines
+from pipelines.hashing import hash_json
+from pipelines.storage import filesystem
 from workflows.fitted import MODELS, Name, fitted, words_wanted
 from workflows.flags import EngineFlags
 from workflows.job import Job

@@ -22,7 +22,9 @@ from rich.table import Table
 from annotators.screen.detector import CONFIG, WEIGHTS, Detect, Detecting
 from annotators.screen.detector_training import DetectorConfig, export_yolo, train
 from evaluators.detection import Detected, Predicted, True_, detection_score
-from pipelines.datasets import Dataset, file_sha256, hash_json, open_dataset, write_json
+from pipelines.datasets import Dataset, open_dataset
+from pipelines.hashing import hash_json
+from pipelines.storage import file_sha256, write_json
 from workflows.console import Console, Update
 from workflows.job import Job
 

@@ -42,9 +42,11 @@ from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
 from models.training.optimizer import OptimizerConfig
 from models.vision.resnet import ResNetConfig
-from pipelines.datasets import Dataset, file_sha256, hash_json, write_bytes, write_json
+from pipelines.datasets import Dataset
 from pipelines.engines import Engines, ray_session
+from pipelines.hashing import hash_json
 from pipelines.records import record_id
+from pipelines.storage import file_sha256, write_bytes, write_json
 from workflows.console import Update
 from workflows.demo_web import packages
 from workflows.flags import EngineFlags

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pipelines.datasets import Dataset, file_sha256
+from pipelines.datasets import Dataset
 from pipelines.engines import Engines
+from pipelines.storage import file_sha256
 from pipelines.web.balance import BalanceConfig
 from pipelines.web.extract import ExtractConfig
 from pipelines.web.fetch import FetchConfig

@@ -28,9 +28,9 @@ from annotators.screen.merge import Merged, Merging, Seen, merge
 from annotators.screen.ocr import Engine, Line, Pixels, decode
 from annotators.screen.schema import Element
 from annotators.screen.tiles import Tile, tiles
-from pipelines.datasets import write_json
 from pipelines.records import DETECTION, SCHEMAS_OF_SCREENS, SEEN_ELEMENT
 from pipelines.stages import Step
+from pipelines.storage import write_json
 
 SECONDS = "_seconds"
 """Folder of the times that steps took, beside the shards; no part of the dataset."""

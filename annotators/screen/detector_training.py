@@ -18,8 +18,9 @@ from typing import Any, Literal
 from annotators.screen.classes import CLASSES
 from annotators.screen.detector import CONFIG, OK, WEIGHTS, device, shrunk
 from annotators.screen.ocr import decode
-from pipelines.datasets import Dataset, write_bytes, write_json
+from pipelines.datasets import Dataset
 from pipelines.records import uniform
+from pipelines.storage import write_bytes, write_json
 
 
 @dataclass(frozen=True)

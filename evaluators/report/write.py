@@ -8,7 +8,7 @@ from evaluators.report.exports import clip_benchmark_csv, latex
 from evaluators.report.inputs import ReportInputs
 from evaluators.report.render import render
 from evaluators.report.tables import scores_csv, scores_json
-from pipelines.datasets import write_bytes
+from pipelines.storage import write_bytes
 
 
 def write_report(inputs: ReportInputs, out: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from evaluators.suites import layouts
 from evaluators.suites.catalogue import Layout, SetSpec
 from evaluators.suites.labelled import ROWS_A_SHARD, Picture, labelled_table
-from pipelines import datasets
+from pipelines import datasets, hashing, storage
 from pipelines.datasets import Dataset
 from pipelines.records import record_id
 
@@ -187,7 +187,7 @@ def _by_name(spec: SetSpec, names: Sequence[str], keys: Sequence[str]) -> dict[s
 def _build(spec: SetSpec, root: Path, layout: Layout, names: _Names, where: str) -> Dataset:
     config = {
         "set": spec.name,
-        "layout": datasets.config_dict({"of": dict(layout)}),
+        "layout": hashing.config_dict({"of": dict(layout)}),
         "classes": list(names.unique),
         "files": _listing(root, layout),
     }
@@ -203,7 +203,7 @@ def _build(spec: SetSpec, root: Path, layout: Layout, names: _Names, where: str)
                 rows, number = [], number + 1
         if rows or not number:
             _write(folder, number, rows, labels)
-        datasets.write_json(posixpath.join(folder, AUDIT), asdict(_audit(spec, names, seen)))
+        storage.write_json(posixpath.join(folder, AUDIT), asdict(_audit(spec, names, seen)))
         return {}
 
     return datasets.build(where, name="labelled", config=config, seed=0, parents=[], write=write)
@@ -226,7 +226,7 @@ def _listing(root: Path, layout: Layout) -> str:
         for path in files:
             about = path.stat()
             found.append([path.relative_to(root).as_posix(), about.st_size, about.st_mtime_ns])
-    return datasets.hash_json(found)
+    return hashing.hash_json(found)
 
 
 @dataclass
@@ -311,7 +311,7 @@ def _audit(spec: SetSpec, names: _Names, seen: _Tally) -> Audit:
 
 def read_audit(where: str) -> Audit:
     """The audit that stands beside the rows of a `labelled` dataset made here."""
-    fs, inner = datasets.filesystem(posixpath.join(where, AUDIT))
+    fs, inner = storage.filesystem(posixpath.join(where, AUDIT))
     with fs.open_input_stream(inner) as stream:
         found: dict[str, Any] = json.loads(stream.read())
     found["damage"] = [Damage(**one) for one in found["damage"]]

@@ -27,7 +27,7 @@ from models.weights import (
     read_bytes,
     read_tensors,
 )
-from pipelines.datasets import filesystem
+from pipelines.storage import filesystem
 
 Tensors = dict[str, Tensor]
 Read = Callable[[dict[str, Any], Tensors], tuple[Any, Tensors]]

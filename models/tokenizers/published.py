@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterable
 from typing import Self
 
-from pipelines.datasets import filesystem
+from pipelines.storage import filesystem
 
 FILE = "tokenizer.json"
 

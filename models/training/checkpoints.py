@@ -24,7 +24,7 @@ from models.tokenizers.clip import Tokenizer
 from models.training.average import Average
 from models.training.optimizer import optimizer_tensors, restore_optimizer
 from models.weights import WEIGHTS, fit, read_bytes, read_tensors, save, write_tensors
-from pipelines.datasets import filesystem, write_json
+from pipelines.storage import filesystem, write_json
 
 TRAINING, OPTIMIZER, STEPS, METRICS = (
     "training.json",

@@ -35,7 +35,8 @@ from models.training.partners import joined
 from models.training.starting import starting_tensors
 from models.training.texts import TextLoader, TextLoaderConfig, texts_hash
 from models.weights import ModelConfig, build, content_hash, describe, fit, load
-from pipelines.datasets import hash_json, open_dataset
+from pipelines.datasets import open_dataset
+from pipelines.hashing import hash_json
 
 
 @dataclass(frozen=True)

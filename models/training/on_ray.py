@@ -25,7 +25,7 @@ from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig, train
 from models.training.texts import TextLoaderConfig
 from models.weights import ModelConfig
-from pipelines.datasets import filesystem
+from pipelines.storage import filesystem
 
 
 @dataclass(frozen=True)

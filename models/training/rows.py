@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.datasets import Dataset, filesystem
+from pipelines.datasets import Dataset
+from pipelines.storage import filesystem
 
 Decode = Callable[[Sequence[bytes]], NDArray[np.uint8]]
 Order = NDArray[np.int64]

@@ -28,7 +28,9 @@ from torch import Tensor
 from models.tokenizers.clip import Tokenizer
 from models.training.loaders import Share
 from models.training.rows import Order, hashed_order
-from pipelines.datasets import file_sha256, hash_json, shard_batches
+from pipelines.datasets import shard_batches
+from pipelines.hashing import hash_json
+from pipelines.storage import file_sha256
 
 PIECE = 1 << 20  # characters of a document that are encoded at a time
 

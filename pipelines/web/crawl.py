@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipelines import datasets
+from pipelines import datasets, hashing, storage
 from pipelines.engines import checkout
 
 SUMMARY = "crawl.json"
@@ -71,7 +71,7 @@ class CrawlConfig:
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide which pages there will be: all but the pace."""
-        return {k: v for k, v in datasets.config_dict(self).items() if k not in _PACE}
+        return {k: v for k, v in hashing.config_dict(self).items() if k not in _PACE}
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _claim(folder: Path, config: CrawlConfig) -> None:
         raise ValueError(
             f"{folder} holds a crawl with other {', '.join(keys)}; name another folder or remove it"
         )
-    datasets.write_json(str(plan), ours)
+    storage.write_json(str(plan), ours)
 
 
 def _run_spider(

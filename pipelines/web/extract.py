@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipelines import datasets
+from pipelines import datasets, storage
 from pipelines.engines import Engines, beam_pipeline
 from pipelines.records import CANDIDATES
 from pipelines.web.candidates import SOURCES, Candidate, candidates
@@ -87,9 +87,9 @@ def write_candidates(
     with beam_pipeline(engines) as pipeline:
         dropped = extract(pipeline | beam.Create(sorted(set(files))), folder, config)
         totals = dropped | beam.CombinePerKey(sum) | beam.combiners.ToDict()
-        _ = totals | beam.Map(lambda found: datasets.write_json(counts, found))
+        _ = totals | beam.Map(lambda found: storage.write_json(counts, found))
     found: dict[str, int] = _read_json(counts)
-    fs, inner = datasets.filesystem(posixpath.join(folder, SPILL))
+    fs, inner = storage.filesystem(posixpath.join(folder, SPILL))
     fs.delete_dir(inner)
     return {reason: count for reason, count in found.items() if count}
 
@@ -127,7 +127,7 @@ def spill_file(path: str, folder: str, config: ExtractConfig) -> Spilled:
         write_run(runs[-1], run, config.buckets)
         rows += len(run)
     spilled = Spilled(runs, rows, dict(dropped))
-    datasets.write_json(done, vars(spilled))
+    storage.write_json(done, vars(spilled))
     return spilled
 
 
@@ -180,7 +180,7 @@ def write_run(path: str, run: list[Candidate], buckets: int) -> None:
                 arrays = [pa.array(column, pa.string()) for column in columns]
                 writer.write_batch(pa.record_batch(arrays, schema=CANDIDATES))
 
-    datasets.write_file(path, write)
+    storage.write_file(path, write)
 
 
 def merge_shard(
@@ -226,7 +226,7 @@ def distinct(table: pa.Table) -> pa.Table:
 
 
 def _bucket_range(run: str, start: int, stop: int) -> pa.Table:
-    fs, inner = datasets.filesystem(run)
+    fs, inner = storage.filesystem(run)
     with fs.open_input_file(inner) as source, pa.ipc.open_file(source) as file:
         return pa.Table.from_batches(
             [file.get_batch(bucket) for bucket in range(start, stop)], CANDIDATES
@@ -234,18 +234,18 @@ def _bucket_range(run: str, start: int, stop: int) -> pa.Table:
 
 
 def _exists(path: str) -> bool:
-    fs, inner = datasets.filesystem(path)
+    fs, inner = storage.filesystem(path)
     return bool(fs.get_file_info(inner).type == pafs.FileType.File)
 
 
 def _read_json(path: str) -> Any:
-    fs, inner = datasets.filesystem(path)
+    fs, inner = storage.filesystem(path)
     with fs.open_input_file(inner) as file:
         return json.loads(file.read())
 
 
 def _parquet_metadata(path: str) -> Mapping[bytes, bytes]:
-    fs, inner = datasets.filesystem(path)
+    fs, inner = storage.filesystem(path)
     with fs.open_input_file(inner) as file:
         metadata: Mapping[bytes, bytes] = pq.read_metadata(file).metadata
         return metadata

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines import datasets
+from pipelines import datasets, storage
 from pipelines.engines import Engines, beam_pipeline
 from pipelines.records import QUERIES
 from pipelines.web.articles import METRICS, count_metric, read_articles
@@ -224,7 +224,7 @@ def write_queries(config: QueriesConfig, folder: str, engines: Engines) -> Mappi
 
 def read_queries(path: str) -> Iterator[str]:
     """The queries of a file, one a line, as they are shown; ValueError where it is no UTF-8."""
-    fs, inner = datasets.filesystem(path)
+    fs, inner = storage.filesystem(path)
     with fs.open_input_stream(inner) as source:
         for number, line in enumerate(io.BufferedReader(source), 1):
             try:

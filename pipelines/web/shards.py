@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipelines import datasets
+from pipelines import datasets, storage
 from pipelines.datasets import Dataset
 
 ROWS_A_BATCH = 32_768
@@ -48,7 +48,7 @@ def stream(
     schema: pa.Schema,
 ) -> None:
     """Write `map_batch` of every batch, in `schema`'s columns; nothing if the target stands."""
-    fs, inner = datasets.filesystem(task.target)
+    fs, inner = storage.filesystem(task.target)
     if fs.get_file_info(inner).type == pafs.FileType.File:
         return
 
@@ -57,7 +57,7 @@ def stream(
             for batch in datasets.shard_batches(task.source, columns, ROWS_A_BATCH):
                 writer.write_batch(map_batch(batch).select(schema.names).cast(schema))
 
-    datasets.write_file(task.target, write)
+    storage.write_file(task.target, write)
 
 
 def grouped(
@@ -73,7 +73,7 @@ def rows_written(done: list[Task]) -> int:
     """Rows of all targets, from their footers."""
     total = 0
     for task in done:
-        fs, inner = datasets.filesystem(task.target)
+        fs, inner = storage.filesystem(task.target)
         with fs.open_input_file(inner) as source:
             total += pq.read_metadata(source).num_rows
     return total

@@ -30,7 +30,7 @@ from scrapy.exceptions import CloseSpider, StopDownload
 from scrapy.http import Response
 from twisted.internet.task import LoopingCall
 
-from pipelines import datasets
+from pipelines import storage
 from pipelines.web.archive import Archive
 from pipelines.web.crawl import SUMMARY, CrawlConfig, CrawlProgress
 from pipelines.web.gate import ALLOW_PRIVATE, drop_reason, is_robots
@@ -192,7 +192,7 @@ def run(config: CrawlConfig, folder: Path) -> str:
         if spider is None or spider.failure or spider.reason not in ("finished", "max_pages"):
             return (spider and spider.failure) or "the crawl was stopped"
         archive.close()
-        datasets.write_json(str(folder / SUMMARY), asdict(harvest.summary()))
+        storage.write_json(str(folder / SUMMARY), asdict(harvest.summary()))
     return ""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines import datasets
+from pipelines import datasets, storage
 from pipelines.datasets import Dataset
 from pipelines.engines import Engines, beam_pipeline
 from pipelines.records import PAIRS, TARGETS, TEXT, record_id
@@ -94,14 +94,14 @@ def spill(task: shards.Task, buckets: int) -> Iterator[tuple[int, Place]]:
                 places.append((bucket, (task.target, sink.tell(), len(block))))
                 sink.write(block)
 
-    datasets.write_file(task.target, write)
+    storage.write_file(task.target, write)
     yield from places
 
 
 def read_block(place: Place) -> pa.RecordBatch:
     """The block that `spill` put there."""
     path, offset, length = place
-    fs, inner = datasets.filesystem(path)
+    fs, inner = storage.filesystem(path)
     with fs.open_input_file(inner) as source:
         return unpack(source.read_at(length, offset))
 
@@ -137,6 +137,6 @@ def write_targets(
             | beam.GroupByKey()
             | beam.Map(write_bucket, folder)
         )
-    fs, inner = datasets.filesystem(spilled)
+    fs, inner = storage.filesystem(spilled)
     fs.delete_dir(inner)
     return {}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines import datasets, quality
+from pipelines import datasets, hashing, quality, storage
 from pipelines.records import CANDIDATES, TARGETS, record_id, uniform
 
 
@@ -79,7 +79,7 @@ def test_content_hash_of_nested_rows_ignores_the_order_of_struct_fields() -> Non
     row = {"image_id": "i", "image_url": "u", "texts": [text]}
     turned = row | {"texts": [dict(reversed(text.items()))]}
     batches = [pa.RecordBatch.from_pylist([r]) for r in (row, turned)]
-    assert datasets.rows_hash(iter(batches[:1]), TARGETS) == datasets.rows_hash(
+    assert hashing.rows_hash(iter(batches[:1]), TARGETS) == hashing.rows_hash(
         iter(batches[1:]), TARGETS
     )
 
@@ -165,7 +165,7 @@ def test_a_full_disk_names_the_path_and_leaves_no_torn_file(tmp_path: Path) -> N
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match=r"cannot write .*x\.parquet.*No space left") as caught:
-        datasets.write_file(str(tmp_path / "x.parquet"), full)
+        storage.write_file(str(tmp_path / "x.parquet"), full)
     assert caught.value.errno == 28 and list(tmp_path.iterdir()) == []
 
 

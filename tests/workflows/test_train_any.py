@@ -29,7 +29,7 @@ from models.training.curve import read_curve
 from models.training.starting import starting_tensors
 from models.vision.vit import ViTConfig
 from models.weights import build, describe, fit, load, load_tokenizer, read_tensors, save
-from pipelines import datasets
+from pipelines import datasets, storage
 from pipelines.datasets import open_dataset
 from pipelines.records import SCHEMAS, record_id
 from workflows import cli
@@ -71,7 +71,7 @@ def data(tmp_path: Path) -> str:
     datasets.write_shard(f"{folder}/part.parquet", pa.Table.from_pylist(rows, SCHEMAS["samples"]))
     shards = [datasets.Shard("part.parquet", 8, "")]
     manifest = datasets.Manifest("samples", [], 8, shards, "hash", {}, "", 0, "", [], {}, {})
-    datasets.write_json(f"{folder}/manifest.json", dataclasses.asdict(manifest))
+    storage.write_json(f"{folder}/manifest.json", dataclasses.asdict(manifest))
     return str(folder)
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from annotators.captions import Captioner, Matcher
 from annotators.choose import Chosen, captioner_at, matcher_at
 from models.generation import GenerationConfig
-from pipelines import datasets
+from pipelines import datasets, hashing
 from pipelines.datasets import Dataset, DatasetError, open_dataset
 from pipelines.records import SCORES
 from workflows.capfilt.data import Sets
@@ -234,5 +234,5 @@ def row(one: Told) -> dict[str, Any]:
 
 def _content_hash(folder: str) -> str:
     path = posixpath.join(folder, "00000.parquet")
-    total, _ = datasets.rows_hash(datasets.shard_batches(path, ANSWERS.names), ANSWERS)
+    total, _ = hashing.rows_hash(datasets.shard_batches(path, ANSWERS.names), ANSWERS)
     return f"{total:032x}"

@@ -24,8 +24,9 @@ from evaluators.report.lineage import ancestry
 from evaluators.report.tables import scores_csv, scores_json
 from evaluators.statistics import Interval
 from models.training.curve import read_curve
-from pipelines import datasets
-from pipelines.datasets import Dataset, DatasetError, config_dict, open_dataset
+from pipelines import datasets, storage
+from pipelines.datasets import Dataset, DatasetError, open_dataset
+from pipelines.hashing import config_dict
 from pipelines.records import SCORES
 from workflows.capfilt.answers import read_answers
 from workflows.capfilt.data import Sets
@@ -118,7 +119,7 @@ def _now() -> str:
 
 def _write(path: str, content: str) -> str:
     """Write text, whose lone surrogates (the web's) become question marks."""
-    datasets.write_bytes(path, content.encode("utf-8", "replace"))
+    storage.write_bytes(path, content.encode("utf-8", "replace"))
     return path
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from evaluators.contamination import overlap_rows
 from evaluators.suites.kinds import Classification, Source, Suite
-from pipelines import datasets
+from pipelines import datasets, hashing, storage
 from pipelines.datasets import Dataset, open_dataset
 from pipelines.lineage import ancestors
 from pipelines.web.overlap import OverlapConfig, overlaps
@@ -39,7 +39,7 @@ def method() -> str:
 def corpora(checkpoint: str, more: Sequence[str]) -> tuple[list[Dataset], list[str]]:
     """The `samples` that a checkpoint's manifests lead to and those named beside; problems."""
     found, problems = {path: open_dataset(path) for path in more}, []
-    fs, inner = datasets.filesystem(posixpath.join(checkpoint, datasets.MANIFEST))
+    fs, inner = storage.filesystem(posixpath.join(checkpoint, datasets.MANIFEST))
     if not fs.get_file_info(inner).is_file:
         return list(found.values()), [] if more else [f"{checkpoint} names no corpus"]
     for node in ancestors(checkpoint):
@@ -65,16 +65,16 @@ def overlap_views(
 def _shown(source: Source, corpus: Dataset, config: OverlapConfig, out: str) -> list[str]:
     """Ids of the set's pictures that the corpus shows."""
     of = [source.dataset.manifest.content_hash, source.group, corpus.manifest.content_hash]
-    key = datasets.hash_json([of, datasets.config_dict(config)])
+    key = hashing.hash_json([of, hashing.config_dict(config)])
     path = posixpath.join(out, "overlap", f"{key}.json")
-    fs, inner = datasets.filesystem(path)
+    fs, inner = storage.filesystem(path)
     if fs.get_file_info(inner).is_file:
         with fs.open_input_stream(inner) as stream:
             kept: list[dict[str, Any]] = json.loads(stream.read())
     else:
         looked = corpus.table(["image_id", "thumbnail"])
         kept = overlaps(_pictures(source), looked, config).to_pylist()
-        datasets.write_json(path, kept)
+        storage.write_json(path, kept)
     return [row["image_id"] for row in kept]
 
 

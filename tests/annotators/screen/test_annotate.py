@@ -12,6 +12,7 @@ from PIL import Image
 
 from annotators.captions import Written
 from annotators.screen import annotate, grammar
+from annotators.screen import look as screen_look
 from annotators.screen.annotate import (
     Assemble,
     Describe,
@@ -138,7 +139,7 @@ def test_the_first_frame_is_kept_and_sixteen_bits_are_scaled() -> None:
 
 
 def test_too_many_pixels_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotate, "MOST", 19_999)
+    monkeypatch.setattr(screen_look, "MOST", 19_999)
     assert looked(encoded(PLAIN))[1:] == ("", 200, 100, "too_large", "200 x 100 pixels")
 
 

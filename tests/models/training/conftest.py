@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipelines import datasets
+from pipelines import datasets, storage
 from pipelines.records import SCHEMAS, record_id
 
 Maker = Callable[..., str]
@@ -99,7 +99,7 @@ def make_data(tmp_path: Path) -> Maker:
             name, [], n, shards, f"hash of {n} {name}", {}, "", 0, "", [], {}, {}
         )
         path = str(tmp_path / folder)
-        datasets.write_json(f"{path}/manifest.json", dataclasses.asdict(manifest))
+        storage.write_json(f"{path}/manifest.json", dataclasses.asdict(manifest))
         return path
 
     return make

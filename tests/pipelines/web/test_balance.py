@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import datasets
+from pipelines import datasets, hashing
 from pipelines.datasets import Dataset, Manifest, Shard
 from pipelines.engines import Engines
 from pipelines.records import CANDIDATES, MATCHES, PAIRS, QUERIES, record_id
@@ -189,7 +189,7 @@ def test_order_and_sharding_change_nothing(tmp_path: Path, mode: Mode) -> None:
     for name, (order, shards) in {"a": (rows, 1), "b": (rows, 7), "c": (shuffled, 4)}.items():
         kept = kept_by(tmp_path / name, order, config, shards=shards)
         batch = pa.RecordBatch.from_pylist(kept, PAIRS)
-        hashes.add(datasets.rows_hash(iter([batch]), PAIRS))
+        hashes.add(hashing.rows_hash(iter([batch]), PAIRS))
     assert len(hashes) == 1
 
 
