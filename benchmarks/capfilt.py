@@ -14,6 +14,7 @@ start to the last one's end, so that starting Ray is not in it. The matcher ther
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -29,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 IMAGES, BATCH, TOKENS, ROUNDS, SIDE = 16, 8, 20, 3, 224
-STAGE_IMAGES = 64
+STAGE_IMAGES = 192
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -159,7 +160,9 @@ def corpus(path: Path, images: Sequence[bytes]) -> Any:
         for number, image in enumerate(images):
             row = {name: _blank(SAMPLES.field(name).type) for name in SAMPLES.names}
             url = f"http://images.example/{number}.jpg"
-            rows.append(row | {"image_id": record_id(url), "image_url": url, "image": image})
+            row |= {"image_id": record_id(url), "image_url": url, "image": image}
+            row |= {"format": "jpeg", "width": 320, "height": 240, "phash": f"{number:016x}"}
+            rows.append(row | {"sha256": hashlib.sha256(image).hexdigest()})
         datasets.write_shard(f"{folder}/0.parquet", pa.Table.from_pylist(rows, SAMPLES))
         return {}
 
