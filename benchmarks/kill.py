@@ -1,9 +1,11 @@
 """Kill -9 of a random process of the demo at random moments, rerun each time: is anything lost?
 
     python benchmarks/kill.py [--kills 5] [--seed 0]
+    python benchmarks/kill.py --whole runs/demo        # the demo at its full length
 
 Runs a shortened demo once without interruption and once with `kills` interruptions, each of the
 driver or of a process picked at random from its tree: the crawler, a Ray worker, Ray's daemons.
+With `--whole` the uninterrupted run is one that `make demo` left, and nothing is shortened.
 Then every dataset of both runs must have one content hash, and no shard that was finished before a
 kill may have been written again. Last line: one JSON line a comparison.
 """
@@ -27,12 +29,16 @@ SHORT = ("--schedule.train.steps", "120", "--supervised.train.steps", "60")
 SHORT += ("--schedule.train.checkpoint-every", "40", "--supervised.train.checkpoint-every", "20")
 
 
-def start(out: Path) -> subprocess.Popen[bytes]:
-    """The shortened demo into `out`, in a session of its own."""
+FULL_SECONDS = 600.0
+"""What `make demo` takes on two idle cores, about; the moments of killing are drawn below it."""
+
+
+def start(out: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """The demo into `out` with `options`, in a session of its own."""
     command = [sys.executable, "-c", "from workflows.cli import main; main()", "demo"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*command, "--out", str(out), *SHORT],
+        [*command, "--out", str(out), *options],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -67,7 +73,7 @@ def kill_one(run: subprocess.Popen[bytes], rng: random.Random) -> str:
 def finish(run: subprocess.Popen[bytes]) -> int:
     """Wait for the run; one that lives on without what it needs is ended after a while."""
     try:
-        return run.wait(timeout=900)
+        return run.wait(timeout=3600)
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, 9)
         return run.wait()
@@ -78,19 +84,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--whole", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "kill")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
-    whole, torn = arguments.out / "whole", arguments.out / "torn"
-    began = time.monotonic()
-    status = finish(start(whole))
-    seconds = time.monotonic() - began
-    print(f"uninterrupted: exit {status}, {seconds:.0f} s", flush=True)
+    whole, torn = arguments.whole or arguments.out / "whole", arguments.out / "torn"
+    options, seconds = (), FULL_SECONDS
+    if not arguments.whole:
+        options, began = SHORT, time.monotonic()
+        status = finish(start(whole, options))
+        seconds = time.monotonic() - began
+        print(f"uninterrupted: exit {status}, {seconds:.0f} s", flush=True)
     rewritten = 0
     for number in range(arguments.kills):
-        run = start(torn)
+        run = start(torn, options)
         time.sleep(rng.uniform(0.05, 0.8) * seconds / (number + 1))
         if run.poll() is not None:
             print(f"kill {number}: the run had ended, exit {run.returncode}", flush=True)
@@ -102,7 +111,7 @@ def main() -> None:
         again = [path for path, when in before.items() if path in after and after[path] != when]
         rewritten += len(again)
         print(f"kill {number}: {name}: exit {status}, {len(before)} shards stood", flush=True)
-    status = finish(start(torn))
+    status = finish(start(torn, options))
     same = hashes(whole) == hashes(torn)
     print(f"last run: exit {status}; {len(hashes(torn))} datasets, hashes equal: {same}")
     equal = sum(hashes(torn).get(name) == value for name, value in hashes(whole).items())
