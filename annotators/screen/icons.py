@@ -5,7 +5,7 @@ An icon's box is drawn in to what is in it, since detectors give a button's padd
 then the icon is cut out as a square, a little larger, and brought to the side that the network
 takes. The network has one class more than there are types, for what is
 none of them; a name is given where a type is the likeliest class and its probability reaches the
-threshold that calibration chose on a family of its own (`workflows.train_icons`).
+threshold that calibration chose on a family of its own (`workflows.screens.icons`).
 
 Letters: N icons, K classes.
 """

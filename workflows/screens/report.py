@@ -140,7 +140,7 @@ def _html(counts: Counts, schemas: Dataset, shown: int) -> str:
     )
     took = times(schemas.path)
     elements = sorted(counts.elements)
-    return environment.get_template("screens_report.html").render(
+    return environment.get_template("report.html").render(
         counts=counts,
         rows=schemas.manifest.rows,
         hash=schemas.manifest.content_hash,

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.datasets import open_dataset
 from workflows import cli
-from workflows.screen_tasks import screens
+from workflows.screens.tasks import screens
 
 SCREEN = (
     "TEXT Traveller 20 300 400 430, TEXT Grace Chan 20 300 440 470, "
@@ -58,7 +58,7 @@ def test_a_released_file_becomes_tasks_and_a_mixture(
     file, out = released_csv(tmp_path / "valid.csv"), str(tmp_path / "run")
     arguments = ["--screens", file, "--out", out, "--writer", url]
     recipe = cli.RECIPES["screen-tasks"]
-    from workflows.screen_tasks import ScreenTasksConfig
+    from workflows.screens.tasks import ScreenTasksConfig
 
     assert recipe[:2] == (ScreenTasksConfig.__module__, ScreenTasksConfig.__name__)
     assert cli.run("sightmill screen-tasks", ScreenTasksConfig, arguments) == 0

@@ -15,9 +15,9 @@ from annotators.screen.annotate import Models, Running
 from annotators.screen.ocr import Line, Pixels
 from pipelines.datasets import open_dataset, verify
 from workflows.job import Job
-from workflows.screen_inputs import pictures
-from workflows.screens import Blind, ScreensConfig, annotate, models_of
-from workflows.screens_report import times, write_report
+from workflows.screens.inputs import pictures
+from workflows.screens.recipe import Blind, ScreensConfig, annotate, models_of
+from workflows.screens.report import times, write_report
 
 
 class Says:

@@ -2,9 +2,9 @@
 
     sightmill train-icons --out icons
 
-Drawings of nine families are put on made-up pieces of screens (`workflows.icon_drawings`), a small
-ResNet learns their types and one class for what is none of them, and the least probability of a
-name is chosen on a tenth family, so that of its icons without a type so many per cent get a name.
+Drawings of nine families are put on made-up pieces of screens (`workflows.screens.drawings`), a
+small ResNet learns their types and one class for what is none of them, and the least probability of
+a name is chosen on a tenth family, so that of its icons without a type so many per cent get a name.
 `OUT/names` is then what `sightmill screens --icons` takes; its _scores.json has, for each of three
 families that were never looked at, the top-1 accuracy, the shares named right, wrong and not at
 all, and how many icons without a type got a name all the same.
@@ -50,8 +50,8 @@ from pipelines.storage import file_sha256, write_bytes, write_json
 from workflows.console import Update
 from workflows.demo_web import packages
 from workflows.flags import EngineFlags
-from workflows.icon_drawings import FAMILIES, Crops, Part, counts, crops, drawings
 from workflows.job import Job
+from workflows.screens.drawings import FAMILIES, Crops, Part, counts, crops, drawings
 from workflows.train import Schedule, train_model
 
 CLASSES = (*types(), NONE)

@@ -14,9 +14,9 @@ from models.training.loop import TrainConfig
 from models.training.on_ray import Workers
 from models.vision.resnet import ResNetConfig
 from pipelines.datasets import open_dataset
-from workflows.icon_drawings import FAMILIES, Crops, Draws, counts, crops, drawings, mask, piece
 from workflows.job import Job
-from workflows.train_icons import SCHEDULE, TrainIconsConfig, threshold, train_icons
+from workflows.screens.drawings import FAMILIES, Crops, Draws, counts, crops, drawings, mask, piece
+from workflows.screens.icons import SCHEDULE, TrainIconsConfig, threshold, train_icons
 
 SHAPES = {
     "home": "M12 3L2 12h3v8h14v-8h3z",
