@@ -6,19 +6,24 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from evaluators.contenders import Contender, Model
+from evaluators.contenders import Contender, Model, Precision
 from pipelines.datasets import Dataset
 
 if TYPE_CHECKING:
     from models.pixels import Fit
 
 
-def clip_contender(name: str, path: str, checkpoint: Dataset, fit: Fit = "crop") -> Contender:
+def clip_contender(
+    name: str, path: str, checkpoint: Dataset, fit: Fit = "crop", precision: Precision = "float32"
+) -> Contender:
     """Our CLIP: its folder of weights, and the dataset that stands for it in the lineage."""
-    return Contender(name, partial(_load_clip, path, fit), (checkpoint,), fit)
+    settings = fit if precision == "float32" else {"fit": fit, "precision": precision}
+    return Contender(name, partial(_load_clip, path, fit, precision), (checkpoint,), settings)
 
 
-def directory_contender(name: str, path: str, fit: Fit = "crop") -> Contender:
+def directory_contender(
+    name: str, path: str, fit: Fit = "crop", precision: Precision = "float32"
+) -> Contender:
     """A CLIP in any folder that `models.weights` reads: ours, Hugging Face's, open_clip's.
 
     A folder without a manifest has no lineage; its content hash stands in for it.
@@ -27,10 +32,10 @@ def directory_contender(name: str, path: str, fit: Fit = "crop") -> Contender:
     from pipelines.datasets import DatasetError, open_dataset
 
     try:
-        return clip_contender(name, path, open_dataset(path), fit)
+        return clip_contender(name, path, open_dataset(path), fit, precision)
     except DatasetError:
-        settings = {"fit": fit, "weights": content_hash(path)}
-        return Contender(name, partial(_load_clip, path, fit), (), settings)
+        settings = {"fit": fit, "precision": precision, "weights": content_hash(path)}
+        return Contender(name, partial(_load_clip, path, fit, precision), (), settings)
 
 
 def supervised_contender(
@@ -41,10 +46,10 @@ def supervised_contender(
     return Contender(name, load, (checkpoint,), [fit, *classes], standard=True)
 
 
-def _load_clip(path: str, fit: Fit) -> Model:
+def _load_clip(path: str, fit: Fit, precision: Precision) -> Model:
     from evaluators.networks import CLIPEncoder
 
-    return CLIPEncoder(path, fit)
+    return CLIPEncoder(path, fit, precision)
 
 
 def _load_classifier(path: str, classes: Sequence[str], fit: Fit) -> Model:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from evaluators.zero_shot import Vectors
 from pipelines.datasets import Dataset
@@ -51,6 +51,8 @@ class ImageEncoder(Protocol):
 
 
 Model = Encoder | Classifier | ImageEncoder
+Precision = Literal["float32", "bfloat16"]
+"""Of a model's matrix products; what they add up to, and its weights, are float32 either way."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Shapes: N images, S of them decoded, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,20 +21,26 @@ if TYPE_CHECKING:
 def decodable(
     images: Sequence[bytes], size: tuple[int, int], fit: Fit
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The images that decode, as uint8 (S, 3, H, W), and their places (S,) among the N."""
+    """The images that decode, as uint8 (S, 3, H, W), and their places (S,) among the N.
+
+    As many threads decode as torch computes with: Pillow lets go of the interpreter meanwhile.
+    """
+    import torch
     from PIL import Image
 
     from models.pixels import decode
 
-    pixels, places = [], []
-    for place, image in enumerate(images):
+    def tried(image: bytes) -> npt.NDArray[np.uint8] | None:
         try:
-            pixels.append(decode(image, size, fit))
+            return decode(image, size, fit)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            continue  # all that Pillow raises on broken bytes; the caller's NaN row counts it
-        places.append(place)
-    stacked = np.stack(pixels) if pixels else np.empty((0, 3, *size), dtype=np.uint8)
-    return stacked, np.array(places, dtype=np.int64)
+            return None  # all that Pillow raises on broken bytes; the caller's NaN row counts it
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        found = dict(enumerate(pool.map(tried, images)))
+    pixels = {place: image for place, image in found.items() if image is not None}
+    stacked = np.stack(list(pixels.values())) if pixels else np.empty((0, 3, *size), np.uint8)
+    return stacked, np.array(list(pixels), dtype=np.int64)
 
 
 def spread(vectors_SD: Vectors, places_S: npt.NDArray[np.int64], n: int) -> Vectors:

@@ -53,6 +53,19 @@ def test_clip_encodes_as_the_network_does(clip_folder):
     assert model.logit_scale == pytest.approx(1 / 0.07)
 
 
+def test_bfloat16_rounds_and_changes_no_more(clip_folder):
+    exact, rounded = CLIPEncoder(clip_folder), CLIPEncoder(clip_folder, precision="bfloat16")
+    images, texts = [picture(n) for n in range(4)], ["a red owl", "owl"]
+    for a, b in (
+        (exact.encode_image(images), rounded.encode_image(images)),
+        (exact.encode_text(texts), rounded.encode_text(texts)),
+    ):
+        cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        assert b.dtype == np.float32
+        assert (a != b).any()
+        assert (cosines > 0.999).all()
+
+
 def test_texts_of_any_length_come_back_in_their_order(clip_folder, monkeypatch):
     model = CLIPEncoder(clip_folder)
     texts = ["a red owl", "owl", "a green green red owl owl owl owl", "a", "red red", "", "owl"]
