@@ -12,7 +12,7 @@ import io
 import json
 import math
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,24 @@ from pipelines.storage import write_bytes
 
 LEADING = ("top1", "roc_auc", "mean_top1_top5", "image_to_text_r1", "text_to_image_r1")
 """Metrics whose charts are open; the others' stand behind a click."""
-IN_PER_CENT = (*RATES, "top1_in_distribution", "gap", "effective_robustness")
+IN_PER_CENT = (*RATES, "top1_in_distribution", "gap", "effective_robustness", "relative_robustness")
 SECTIONS = {
     "changes": ("Changes", "no two runs answered the same questions"),
     "figures": ("Figures", "nothing was scored"),
     "lines": ("Over the runs", "a line needs two runs"),
     "runs": ("Runs", "no run was given"),
     "config": ("Reproduce", "neither config nor commands were given"),
+}
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+WORDS: dict[str, Callable[..., str]] = {
+    "points": wording.points,
+    "span": wording.span,
+    "figure_p": _p,
 }
 
 
@@ -52,10 +63,14 @@ class Figure:
         """The metric as people read it."""
         return RATES.get(self.metric, self.metric.replace("_", " "))
 
+    @property
+    def rate(self) -> bool:
+        """Whether it is a rate or a difference of rates, shown in per cent."""
+        return self.metric.startswith(IN_PER_CENT)
+
     def told(self, value: float) -> str:
         """A value in the metric's unit."""
-        rate = self.metric.startswith(IN_PER_CENT) or self.metric.startswith("relative_")
-        return wording.percent(value) if rate else f"{value:.4g}"
+        return wording.percent(value) if self.rate else f"{value:.4g}"
 
     def change(self) -> float:
         """Last less first of the runs that measured it; NaN with fewer than two."""
@@ -98,21 +113,17 @@ def render_compare(inputs: CompareInputs) -> str:
         "runs": bool(inputs.runs),
         "config": bool(inputs.config or inputs.commands),
     }
-    words = {"points": wording.points, "span": wording.span, "figure_p": _p}
-    return template("compare.html", words).render(
+    return template("compare.html", WORDS).render(
         inputs=inputs,
         figures=found,
         leading=LEADING,
+        metrics=RATES,
         line_chart=lambda figure: line_chart(figure, inputs.runs, worse_in(inputs, figure)),
         sections=[(name, title) for name, (title, _) in SECTIONS.items() if shown[name]],
         missing=[(title, why) for name, (title, why) in SECTIONS.items() if not shown[name]],
         cards=list(cards(inputs)),
         summary=summary(inputs),
     )
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
 def worse_in(inputs: CompareInputs, figure: Figure) -> set[str]:

@@ -39,19 +39,25 @@ def line_chart(figure: Figure, runs: Sequence[Scoring], worse: set[str]) -> str:
             f'<circle class="dot {colour}" cx="{at:.1f}" cy="{y.place(value):.1f}" r="{size}">'
             f"<title>{escape(tip)}</title></circle>"
         )
-    said = "; ".join(f"{runs[i - 1].name} {figure.told(v)}" for i, v, _ in points)
-    alt = f"{figure.suite}, {figure.dataset}, {figure.split}, {figure.name}: {said}"
+    scale = _scale(figure)
+    told = "; ".join(f"{runs[i - 1].name} {figure.told(v / scale)}" for i, v, _ in points)
+    alt = f"{figure.suite}, {figure.dataset}, {figure.split}, {figure.name}: {told}"
     return frame(x, y, marks, alt, SIZE)
+
+
+def _scale(figure: Figure) -> float:
+    return 100.0 if figure.rate else 1.0
 
 
 def _points(figure: Figure) -> list[tuple[int, float, float]]:
     """(run, value, half of the 95 % interval) of the runs that measured it; 0 where unknown."""
-    found = []
+    found, scale = [], _scale(figure)
     for place, cell in enumerate(figure.cells, 1):
         if cell is not None and math.isfinite(cell["value"]):
             error = cell["standard_error"]
             known = error is not None and math.isfinite(error)
-            found.append((place, float(cell["value"]), Z95 * error if known else 0.0))
+            half = Z95 * error if known else 0.0
+            found.append((place, scale * float(cell["value"]), scale * half))
     return found
 
 
@@ -61,7 +67,9 @@ def _axes(figure: Figure, points: Sequence[tuple[int, float, float]], n: int) ->
     start, end = x_range(SIZE[0])
     x = Axis("run", 0.5, n + 0.5, start, end, ticks)
     reach = [v + sign * e for _, v, e in points for sign in (-1, 1)] or [0.0, 1.0]
-    if max(reach) - min(reach) < 1e-6:  # a flat line lies in the middle
-        reach += [reach[0] - 0.01, reach[0] + 0.01]
-    y = linear(figure.name, reach, *y_range(SIZE[1]))
+    if (
+        max(reach) - min(reach) < 1e-6 * max(map(abs, reach)) + 1e-9
+    ):  # a flat line lies in the middle
+        reach += [reach[0] - 1, reach[0] + 1]
+    y = linear(f"{figure.name}, %" if figure.rate else figure.name, reach, *y_range(SIZE[1]))
     return x, y
