@@ -26,6 +26,7 @@ from evaluators.contenders import Contender, Precision
 from evaluators.embed import EmbedConfig
 from evaluators.figures import CHANCE
 from evaluators.report.collect import shift_views
+from evaluators.report.examples import mistakes
 from evaluators.report.inputs import ReportInputs
 from evaluators.report.lineage import ancestry
 from evaluators.report.write import write_report
@@ -227,6 +228,7 @@ def report(
         significance=views["significance"],
         classes=views["classes"],
         confusions=views["confusions"],
+        mistakes=mistakes(answers, MODEL, suites),
     )
     return write_report(inputs, posixpath.join(recipe.out, "report"))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ from evaluators.answers import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ZERO_SHOT
 from evaluators.report.collect import Row, least
 from evaluators.report.inputs import Match, Naming
 from evaluators.shift import answers_of
-from evaluators.suites.kinds import Suite
+from evaluators.suites.kinds import Classification, Suite
 from pipelines.datasets import Dataset
 
 
@@ -23,7 +24,11 @@ def namings(
     rows = asked.filter(pc.is_valid(asked["rank"])).to_pylist()
     right = least((row for row in rows if row["rank"] == 0), "item", n, seed)
     wrong = least((row for row in rows if row["rank"] > 0), "item", n, seed)
-    images = images_of(suite.sets[set_name].dataset, [row["item"] for row in (*right, *wrong)])
+    return _shown((*right, *wrong), suite, set_name)
+
+
+def _shown(rows: Sequence[Row], suite: Suite, set_name: str) -> list[Naming]:
+    images = images_of(suite.sets[set_name].dataset, [row["item"] for row in rows])
     return [
         Naming(
             images.get(row["item"]),
@@ -32,8 +37,26 @@ def namings(
             row["rank"],
             set_name,
         )
-        for row in (*right, *wrong)
+        for row in rows
     ]
+
+
+def mistakes(answers: pa.Table, model: str, suites: Sequence[Suite], *, n: int = 6) -> list[Naming]:
+    """Of every set that was named zero-shot, the n wrong answers with the highest probability.
+
+    A set that several suites ask stands once, with its answers in the first of them.
+    """
+    found: list[Naming] = []
+    for suite in suites:
+        for name in suite.sets if isinstance(suite, Classification) else ():
+            if name in {one.dataset for one in found}:
+                continue
+            ours = answers_of(answers, model=model, suite=suite.name, dataset=name)
+            asked = answers_of(ours, task=ZERO_SHOT)
+            wrong = asked.filter(pc.greater(asked["rank"], 0)).to_pylist()
+            worst = heapq.nsmallest(n, wrong, key=lambda row: (-row["top_scores"][0], row["item"]))
+            found += _shown(worst, suite, name) if worst else []
+    return found
 
 
 def matches(

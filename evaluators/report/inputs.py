@@ -110,6 +110,8 @@ class ReportInputs:
     """Rows of the `scores` dataset."""
     shifts: Sequence[Shift] = ()
     namings: Sequence[Naming] = ()
+    mistakes: Sequence[Naming] = ()
+    """The surest wrong answers, set by set: `evaluators.report.examples.mistakes`."""
     matches: Sequence[Match] = ()
     shots: Sequence[Row] = ()
     """Rows of `scores` with the probes and the zero-shot levels beside them."""

@@ -128,6 +128,7 @@ def inputs() -> ReportInputs:
             Naming(drawing(2), "owl", [("owl", 0.8), ("cat", 0.1)], 0, "unseen"),
             Naming(b"no image", "bat", [("mouse", 0.6), ("bat", 0.2)], 1, "unseen"),
         ],
+        mistakes=[Naming(drawing(5), "elk", [("fox", 0.97), ("elk", 0.02)], 1, "unseen")],
         matches=[
             Match("a red house", None, [("a house", drawing(3), True)], 0),
             Match("an owl", drawing(4), [("a bat", None, False)], 7),

@@ -126,6 +126,26 @@ def test_namings_show_pictures_that_were_right_and_wrong(scored):
     assert [one.rank > 0 for one in mixed] == [False, True, True]  # it knows one class of six
 
 
+def test_mistakes_are_the_surest_wrong_answers_set_by_set(scored):
+    found, suites, _ = scored
+    assert examples.mistakes(found.answers(), "CLIP", suites) == []
+    shown = examples.mistakes(found.answers(), "supervised", [*suites, suites[0]], n=3)
+    rows = [
+        r
+        for r in found.answers().to_pylist()
+        if r["model"] == "supervised" and r["task"] == "zero_shot" and r["rank"]
+    ]
+    for name, count in (("known", 2), ("new", 3)):
+        wrong = sorted(
+            (-r["top_scores"][0], r["item"], r["truth"]) for r in rows if r["dataset"] == name
+        )[:3]
+        ours = [one for one in shown if one.dataset == name]
+        assert [(-one.top[0][1], one.truth) for one in ours] == [(p, t) for p, _, t in wrong]
+        assert len(ours) == count and all(one.top[0][0] != one.truth for one in ours)
+        shift = 9 if name == "new" else 0
+        assert all(one.image == square(one.truth, shift) for one in ours)
+
+
 def test_matches_mark_every_right_partner(scored):
     found, suites, _ = scored
     rows = examples.matches(found.answers(), "CLIP", suites[1], "box", n=4)

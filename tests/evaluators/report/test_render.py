@@ -129,6 +129,7 @@ def test_each_section_can_be_missing_alone(inputs, name):
         "significance": ["significance"],
         "sets": ["audits"],
         "namings": ["namings"],
+        "mistakes": ["mistakes"],
         "matches": ["matches"],
         "quality": ["manifests"],
         "overlap": ["overlap"],
