@@ -50,6 +50,15 @@ def decode(
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def whole(data: bytes) -> NDArray[np.uint8]:
+    """One encoded image as uint8 (3, H, W) in its own size, transparency laid over white."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        size = (image.height, image.width)
+    return decode(data, size)  # to its own size: no pixel is resampled
+
+
 def _frame(image: Any, size: tuple[int, int], fit: Fit, background: tuple[int, int, int]) -> Any:
     """`image` (PIL, RGB or RGBA) resized into `size`, height and width."""
     from PIL import Image

@@ -212,6 +212,48 @@ SCREEN_MIXTURE = pa.schema(
         _column("target", pa.string(), "what it should write; by the mixture"),
     ]
 )
+SCREEN_EXAMPLE = pa.struct(
+    [
+        pa.field("example_id", pa.string()),
+        pa.field("task", pa.string()),
+        pa.field("prompt", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("weight", pa.float32()),
+    ]
+)
+"""What a model is asked of a screen: one of the mixture's tasks, the prompt beside the picture,
+what it should write, and how often it is drawn against the screen's other examples."""
+
+SCREEN_EXAMPLES = pa.schema(
+    [
+        _column("image_id", pa.string(), "of the screen; by its source"),
+        _column("template", pa.string(), "pages of one look, if it is known; by its source"),
+        _column("image", pa.binary(), "encoded screenshot; by its source"),
+        _column("screen", pa.string(), "the screen schema as text; by screen-examples"),
+        _column("examples", pa.list_(SCREEN_EXAMPLE), "at least one; by screen-examples"),
+    ]
+)
+SCREEN_ANSWER = pa.struct(
+    [
+        pa.field("example_id", pa.string()),
+        pa.field("task", pa.string()),
+        pa.field("prompt", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("said", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+)
+"""What a model wrote to an example: `ok`, or why nothing, or not all, of it could be read."""
+
+SCREEN_ANSWERS = pa.schema(
+    [
+        _column("image_id", pa.string(), "of the screen; by its source"),
+        _column("template", pa.string(), "pages of one look, if it is known; by its source"),
+        _column("screen", pa.string(), "the true screen schema as text; by screen-examples"),
+        _column("answers", pa.list_(SCREEN_ANSWER), "one an example; by score-screens"),
+    ]
+)
 SEEN_ELEMENT = pa.struct(
     [
         pa.field("kind", pa.string()),
@@ -284,6 +326,55 @@ SCORES = pa.schema(
     ]
 )
 
+COMPOSED_QUERIES = pa.schema(
+    [
+        _column("image_id", pa.string(), "key of the query; by the suite"),
+        _column("reference", pa.string(), "class_name of the picture that is asked with"),
+        _column("starred", pa.string(), "the query in words, * for the picture; by the suite"),
+        _column("words", pa.string(), "the query in words alone; by the suite"),
+        _column("targets", pa.list_(pa.string()), "class_name of the right pictures"),
+        _column("subset", pa.list_(pa.string()), "pictures alike, the right one among them"),
+        _column("gallery", pa.string(), "group of the pictures that are searched; by the suite"),
+        _column("group", pa.string(), "part of the set, such as a domain; by the suite"),
+    ]
+)
+COMPOSED_ANSWERS = pa.schema(
+    [
+        _column("image_id", pa.string(), "key of the query; by the suite"),
+        _column("group", pa.string(), "part of the set, such as a domain; by the suite"),
+        _column("status", pa.string(), "ok, or why it is not answered; by composed"),
+        _column("candidates", pa.int32(), "pictures that were searched; by composed"),
+        _column("partners", pa.int32(), "right ones among them; by composed"),
+        _column("places", pa.list_(pa.int32()), "of the right ones, 0 the best; by composed"),
+        _column("subset", pa.int32(), "pictures of the subset; by composed"),
+        _column("subset_place", pa.int32(), "of the right one in the subset; by composed", True),
+        _column("top", pa.list_(pa.string()), "the nearest pictures, best first; by composed"),
+        _column("top_scores", pa.list_(pa.float32()), "their cosines; by composed"),
+    ]
+)
+QUESTIONS = pa.schema(
+    [
+        _column("image_id", pa.string(), "key of the question; by the suite"),
+        _column("image", pa.binary(), "encoded image; by the suite"),
+        _column("class_name", pa.string(), "the first reference; by the suite"),
+        _column("group", pa.string(), "split, or split/domain; by the suite"),
+        _column("question", pa.string(), "empty: describe the picture; by the suite"),
+        _column("references", pa.list_(pa.string()), "captions or answers of people"),
+    ]
+)
+ANSWERS = pa.schema(
+    [
+        _column("image_id", pa.string(), "key of the question; by the suite"),
+        _column("group", pa.string(), "part of the set, such as a domain; by the suite"),
+        _column("question", pa.string(), "as it was put; by the suite"),
+        _column("references", pa.list_(pa.string()), "captions or answers of people"),
+        _column("shots", pa.list_(pa.string()), "keys of the examples in the prompt, in order"),
+        _column("answer", pa.string(), "what the model wrote; by answering"),
+        _column("status", pa.string(), "ok, or why there is no answer; by answering"),
+        _column("detail", pa.string(), "what was seen, for a person; by answering"),
+    ]
+)
+
 SCHEMAS: dict[str, pa.Schema] = {
     "candidates": CANDIDATES,
     "queries": QUERIES,
@@ -298,7 +389,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     "screens": SCREENS,
     "screen_tasks": SCREEN_TASKS,
     "screen_mixture": SCREEN_MIXTURE,
+    "screen_examples": SCREEN_EXAMPLES,
+    "screen_answers": SCREEN_ANSWERS,
     "pictures": PICTURES,
     "schemas": SCHEMAS_OF_SCREENS,
     "scores": SCORES,
+    "composed_queries": COMPOSED_QUERIES,
+    "composed_answers": COMPOSED_ANSWERS,
+    "questions": QUESTIONS,
+    "answers": ANSWERS,
 }

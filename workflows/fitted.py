@@ -27,6 +27,13 @@ from models.flamingo.flamingo import (
 )
 from models.gpt import GPTConfig
 from models.pic2word import STAR, Pic2WordConfig
+from models.screenai import (
+    SCREENAI_2B,
+    SCREENAI_5B,
+    SCREENAI_670M,
+    SCREENAI_SMALL,
+    ScreenAIConfig,
+)
 from models.t5 import T5Config
 from models.tokenizers.clip import Tokenizer
 from models.tokenizers.gpt2 import ByteTokenizer
@@ -51,6 +58,14 @@ Name = Literal[
     "flamingo-3B",
     "flamingo-9B",
     "flamingo-80B",
+    "screenai-small",
+    "screenai-small-frozen",
+    "screenai-670M",
+    "screenai-670M-frozen",
+    "screenai-2B",
+    "screenai-2B-frozen",
+    "screenai-5B",
+    "screenai-5B-frozen",
 ]
 MODELS: dict[str, ModelConfig] = {
     "clip-small": CLIP_SMALL,
@@ -72,6 +87,14 @@ MODELS: dict[str, ModelConfig] = {
     "flamingo-3B": FLAMINGO_3B,
     "flamingo-9B": FLAMINGO_9B,
     "flamingo-80B": FLAMINGO_80B,
+    "screenai-small": SCREENAI_SMALL,
+    "screenai-small-frozen": replace(SCREENAI_SMALL, frozen_vision=True),
+    "screenai-670M": SCREENAI_670M,
+    "screenai-670M-frozen": replace(SCREENAI_670M, frozen_vision=True),
+    "screenai-2B": SCREENAI_2B,
+    "screenai-2B-frozen": replace(SCREENAI_2B, frozen_vision=True),
+    "screenai-5B": SCREENAI_5B,
+    "screenai-5B-frozen": replace(SCREENAI_5B, frozen_vision=True),
 }
 
 
@@ -85,6 +108,8 @@ def words_wanted(config: ModelConfig) -> int | None:
         return config.text.vocab_size - 2
     if isinstance(config, BLIP2Config):
         return config.former.decode
+    if isinstance(config, ScreenAIConfig):
+        return config.language.vocab_size
     return None
 
 
@@ -97,14 +122,12 @@ def fitted(
     """`config` with the ids of `tokenizer`, and the dimensions of the frozen parts in `start` and
     of the network `beside` it.
 
-    A start of the same kind brings all dimensions (a BLIP's stays the part that it is). What has
-    no such part stays as it is, and the loop says what does not fit.
+    A start of the same kind brings all dimensions (a BLIP's stays the part that it is, a ScreenAI's
+    ViT as frozen as `config` says). What has no such part stays as it is, and the loop says what
+    does not fit.
     """
-    if isinstance(config, BLIPConfig) and isinstance(start, BLIPConfig):  # maybe another part
-        text = replace(start.text, separate=config.text.separate)
-        return replace(start, part=config.part, text=text)
     if start is not None and type(start) is type(config):
-        return start
+        return _going_on(config, start)
     if isinstance(config, BLIP2LanguageConfig):
         return _second_stage(config, tokenizer, start, beside)
     if tokenizer is None:
@@ -112,6 +135,15 @@ def fitted(
     if isinstance(config, Pic2WordConfig | DALLE2Config | FlamingoConfig):
         return _around(config, tokenizer, start, beside)
     return _worded(config, tokenizer, start)
+
+
+def _going_on(config: ModelConfig, start: ModelConfig) -> ModelConfig:
+    if isinstance(config, BLIPConfig) and isinstance(start, BLIPConfig):  # maybe another part
+        text = replace(start.text, separate=config.text.separate)
+        return replace(start, part=config.part, text=text)
+    if isinstance(config, ScreenAIConfig) and isinstance(start, ScreenAIConfig):
+        return replace(start, frozen_vision=config.frozen_vision)
+    return start
 
 
 def _worded(config: ModelConfig, tokenizer: Tokenizer, start: ModelConfig | None) -> ModelConfig:
@@ -123,7 +155,17 @@ def _worded(config: ModelConfig, tokenizer: Tokenizer, start: ModelConfig | None
         count, vision = tokenizer.vocab_size, config.vision if start is None else vision_of(start)
         former = replace(config.former, vocab_size=count + 1, end=tokenizer.end, decode=count)
         return replace(config, vision=vision, former=former)
+    if isinstance(config, ScreenAIConfig):
+        return _reading_screens(config, tokenizer)
     return config
+
+
+def _reading_screens(config: ScreenAIConfig, tokenizer: Tokenizer) -> ScreenAIConfig:
+    """The decoder starts with the end, as a byte-level vocabulary has no start."""
+    if not isinstance(tokenizer, ByteTokenizer):
+        raise ValueError("a ScreenAI needs a byte-level tokenizer, which keeps case and spaces")
+    count, end = tokenizer.vocab_size, tokenizer.end
+    return replace(config, language=replace(config.language, vocab_size=count, pad=end, end=end))
 
 
 def _around(

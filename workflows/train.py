@@ -12,7 +12,7 @@ from models.clip import CLIPConfig
 from models.tokenizers.clip import Tokenizer
 from models.training.curve import Line
 from models.training.loaders import LoaderConfig
-from models.training.loop import TrainConfig
+from models.training.loop import Loading, TrainConfig
 from models.training.on_ray import Workers, train_on_ray
 from models.weights import ModelConfig, content_hash, load_tokenizer
 from pipelines.datasets import Dataset
@@ -28,7 +28,7 @@ class Schedule:
     """How a model is trained, whichever it is."""
 
     loading: LoaderConfig = field(default_factory=LoaderConfig)
-    """How images become batches."""
+    """How images of one size become batches."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """How long, how large, and from which seed."""
     workers: Workers = field(default_factory=Workers)
@@ -72,6 +72,7 @@ def train_network(
     parents: Sequence[Dataset],
     start: str = "",
     beside: str = "",
+    loading: Loading | None = None,
 ) -> Dataset:
     """The checkpoint in the job's `folder` of what `network` gives, trained on `data`.
 
@@ -79,7 +80,9 @@ def train_network(
         config: what that depends on beside data and schedule, for the manifest.
         parents: datasets that the checkpoint comes from.
         start, beside: checkpoints, as `models.training.loop.train` takes them.
+        loading: instead of the schedule's, for what is not made of images of one size.
     """
+    loading = loading or schedule.loading
 
     def write(path: str, update: Update) -> Mapping[str, int]:
         model, tokenizer = network()
@@ -89,7 +92,7 @@ def train_network(
                 model,
                 data.path,
                 config=schedule.train,
-                loading=schedule.loading,
+                loading=loading,
                 tokenizer=tokenizer,
                 start=start,
                 beside=beside,
@@ -103,7 +106,7 @@ def train_network(
         "checkpoint",
         write,
         folder=folder,
-        config={**config, "loading": schedule.loading, "train": schedule.train},
+        config={**config, "loading": loading, "train": schedule.train},
         seed=schedule.train.seed,
         parents=parents,
         content_hash=content_hash,
@@ -130,6 +133,14 @@ def texts(samples: Dataset) -> Iterator[str]:
     for batch in samples.batches(["texts"]):
         for row in batch.column(0).to_pylist():
             yield from (text["text"] for text in row)
+
+
+def example_texts(screens: Dataset) -> Iterator[str]:
+    """Every prompt and every answer of a `screen_examples` dataset."""
+    for batch in screens.batches(["examples"]):
+        for examples in batch.column(0).to_pylist():
+            for example in examples:
+                yield from (example["prompt"], example["target"])
 
 
 def _note(line: Line) -> str:

@@ -7,11 +7,14 @@
     sightmill train --model dalle2-small --data samples --start clip --out dalle2 \
         --schedule.train.average 0.9999
     sightmill train --model flamingo-small --data samples --start gpt --beside clip --out flamingo
+    sightmill train --model screenai-small --data examples/train --out screenai
+    sightmill train --model screenai-small-frozen --data examples/train --start screenai --out tuned
 
 `--start` brings weights to go on from, those of a frozen part among them; `--beside` a frozen
 network that the model works with and does not hold. Both are ours (`sightmill train-clip`,
 `train-gpt`) or published. The vocabulary is that of the language model or CLIP among them, or for
-CLIP and BLIP-2 learned from the texts.
+CLIP, BLIP-2 and ScreenAI learned from the texts. ScreenAI trains in two stages: all of it, then
+from that checkpoint all but its ViT.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ from typing import Any
 
 from models.blip2.language import BLIP2LanguageConfig
 from models.classifier import ClassifierConfig
+from models.screenai import ScreenAIConfig
 from models.tokenizers.clip import Tokenizer
 from models.tokenizers.gpt2 import ByteTokenizer
 from models.training.needs import checked
+from models.training.screens import ScreenLoaderConfig
 from models.weights import (
     CONFIG,
     TOKENIZER,
@@ -43,7 +48,7 @@ from pipelines.storage import filesystem
 from workflows.fitted import MODELS, Name, fitted, words_wanted
 from workflows.flags import EngineFlags
 from workflows.job import Job
-from workflows.train import Schedule, texts, train_network
+from workflows.train import Schedule, example_texts, texts, train_network
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class TrainRecipe:
     """Train a model; a killed run goes on from its latest checkpoint."""
 
     data: str
-    """Folder of the samples dataset (for a classifier, of a labelled one)."""
+    """Folder of the samples dataset (for a classifier labelled, for a ScreenAI screen_examples)."""
     out: str
     """Folder of the checkpoint."""
     model: Name = "clip-small"
@@ -68,6 +73,8 @@ class TrainRecipe:
     part, or one learned from the texts."""
     schedule: Schedule = field(default_factory=Schedule)
     """How it is trained."""
+    screens: ScreenLoaderConfig = field(default_factory=ScreenLoaderConfig)
+    """How screens become batches, in place of schedule.loading, for a ScreenAI."""
     engines: EngineFlags = field(default_factory=Engines)
     """Where it runs."""
 
@@ -98,6 +105,7 @@ def train_any(job: Job, folder: str, recipe: TrainRecipe) -> Dataset:
         parents=[data, *(open_dataset(path) for path in given if _is_file(path, MANIFEST))],
         start=recipe.start,
         beside=recipe.beside,
+        loading=recipe.screens if isinstance(config["model"], ScreenAIConfig) else None,
     )
 
 
@@ -132,6 +140,8 @@ def vocabulary(recipe: TrainRecipe, config: ModelConfig, data: Dataset) -> Token
     count = words_wanted(config)
     if count is None:
         raise ValueError(f"no tokenizer in {of_part or 'a start'!r}; name one by --tokenizer")
+    if isinstance(config, ScreenAIConfig):
+        return ByteTokenizer.learn(example_texts(data), count)
     return Tokenizer.learn(texts(data), count)
 
 

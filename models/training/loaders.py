@@ -24,11 +24,13 @@ from torch import Tensor
 from models.pixels import Fit, decode_many
 from models.tokenizers.clip import Tokenizer
 from models.training.augment import AugmentConfig, augment, draws
-from models.training.rows import InMemory, Order, RowGroups, Streamed
+from models.training.rows import Decode, InMemory, Order, RowGroups, Streamed
 from pipelines.datasets import Dataset
 
-Target = Literal["texts", "label", "image_id"]
-"""The column beside the image: what is read or told apart, or nothing of either (the id)."""
+Target = Literal["texts", "label", "image_id", "examples"]
+"""The column beside the image: what is read or told apart, nothing of either (the id), or a
+screen's prompts and answers.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,62 @@ class Batches(Protocol):
         """The batch of a step."""
 
 
-class Loader:
+class ImageLoader:
+    """Which images a step takes, and where they are kept.
+
+    Args:
+        image_bytes: of a decoded image; all of them are held where `memory_mb` has room.
+        batch_size: global; the ranks share it evenly.
+        window: row groups shuffled together, and held, where there is no room.
+
+    Raises ValueError where the data cannot fill one batch or the ranks do not divide it.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        target: Target,
+        decode: Decode,
+        image_bytes: int,
+        *,
+        batch_size: int,
+        seed: int,
+        share: Share | None,
+        memory_mb: int,
+        window: int,
+    ) -> None:
+        self.target, self.batch_size, self.seed = target, batch_size, seed
+        self.share = share or Share()
+        if batch_size % self.share.ranks:
+            raise ValueError(f"{self.share.ranks} ranks must divide batch_size={batch_size}")
+        groups = RowGroups(dataset, ["image", target])
+        rows = len(groups.ids)
+        self.steps_per_epoch = rows // batch_size
+        if not self.steps_per_epoch:
+            raise ValueError(f"batch_size={batch_size} exceeds {dataset.path}: {rows} rows")
+        self.ordered: tuple[int, Order] = (-1, np.empty(0, dtype=np.int64))
+        self.rows: InMemory | Streamed
+        if rows * image_bytes <= memory_mb << 20:
+            self.rows = InMemory(groups, decode)
+        else:
+            self.rows = Streamed(groups, decode, window)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether images are decoded while the network works."""
+        return isinstance(self.rows, Streamed)
+
+    def chosen(self, step: int) -> tuple[int, Order]:
+        """The step's epoch, and the row numbers of this rank's share of its batch."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self.ordered[0] != epoch:
+            self.ordered = (epoch, self.rows.order(self.seed, epoch))
+        size = self.batch_size // self.share.ranks
+        first = place * self.batch_size + self.share.rank * size
+        return epoch, self.ordered[1][first : first + size]
+
+
+class Loader(ImageLoader):
     """Batches of pixels and tokens, of pixels and labels, or of pixels alone.
 
     Args:
@@ -92,46 +149,28 @@ class Loader:
         target: Target | None = None,
         share: Share | None = None,
     ) -> None:
-        self.image_size, self.batch_size = image_size, batch_size
-        self.config, self.seed, self.share = config, seed, share or Share()
+        self.image_size, self.config = image_size, config
         self.tokenizer, self.context_length = tokenizer, context_length
-        if batch_size % self.share.ranks:
-            raise ValueError(f"{self.share.ranks} ranks must divide batch_size={batch_size}")
-        self.target = target or ("label" if tokenizer is None else "texts")
-        if self.target == "texts" and tokenizer is None:
+        target = target or ("label" if tokenizer is None else "texts")
+        if target == "texts" and tokenizer is None:
             raise ValueError("texts need a tokenizer, got None")
-        groups = RowGroups(dataset, ["image", self.target])
-        rows = len(groups.ids)
-        self.steps_per_epoch = rows // batch_size
-        if not self.steps_per_epoch:
-            raise ValueError(f"batch_size={batch_size} exceeds {dataset.path}: {rows} rows")
         self.pool = ThreadPoolExecutor(config.threads or os.cpu_count() or 1)
-        self.ordered: tuple[int, Order] = (-1, np.empty(0, dtype=np.int64))
         self.frame = (round(config.zoom * image_size[0]), round(config.zoom * image_size[1]))
         self.alpha = config.augment.background > 0
-        needed = rows * (4 if self.alpha else 3) * self.frame[0] * self.frame[1]
-        self.rows: InMemory | Streamed
-        if needed <= config.memory_mb << 20:
-            self.rows = InMemory(groups, self._decode)
-        else:
-            self.rows = Streamed(groups, self._decode, config.window)
-
-    @property
-    def streamed(self) -> bool:
-        """Whether images are decoded while the network works."""
-        return isinstance(self.rows, Streamed)
+        super().__init__(
+            dataset,
+            target,
+            self._decode,
+            (4 if self.alpha else 3) * self.frame[0] * self.frame[1],
+            batch_size=batch_size,
+            seed=seed,
+            share=share,
+            memory_mb=config.memory_mb,
+            window=config.window,
+        )
 
     def _decode(self, images: Sequence[bytes]) -> NDArray[np.uint8]:
         return decode_many(images, self.frame, self.config.fit, self.alpha, self.pool)
-
-    def chosen(self, step: int) -> tuple[int, Order]:
-        """The step's epoch, and the row numbers of this rank's share of its batch."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if self.ordered[0] != epoch:
-            self.ordered = (epoch, self.rows.order(self.seed, epoch))
-        size = self.batch_size // self.share.ranks
-        first = place * self.batch_size + self.share.rank * size
-        return epoch, self.ordered[1][first : first + size]
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """`pixels` (B, 3, H, W) float32 and, by target, `tokens` (B, L) or `labels` (B,) int64 of

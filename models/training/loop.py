@@ -32,6 +32,7 @@ from models.training.needs import Needs, checked
 from models.training.objectives import rank_mean, world
 from models.training.optimizer import OptimizerConfig, build_optimizer, rate_factor
 from models.training.partners import joined
+from models.training.screens import ScreenLoader, ScreenLoaderConfig
 from models.training.starting import starting_tensors
 from models.training.texts import TextLoader, TextLoaderConfig, texts_hash
 from models.weights import ModelConfig, build, content_hash, describe, fit, load
@@ -55,6 +56,8 @@ class TrainConfig:
     checkpoints_kept: int = 1  # the latest ones
 
 
+Loading = LoaderConfig | TextLoaderConfig | ScreenLoaderConfig
+"""How data become batches: of images of one size, of texts alone, or of screens."""
 LEAVES_WEIGHTS_ALONE = ("log_every", "checkpoint_every", "checkpoints_kept")
 
 
@@ -67,7 +70,7 @@ def derive_seed(seed: int, *parts: object) -> int:
 def make_plan(
     data_hash: str,
     model: ModelConfig,
-    loading: LoaderConfig | TextLoaderConfig,
+    loading: Loading,
     config: TrainConfig,
     tokenizer: Tokenizer | None,
     start: str = "",
@@ -130,15 +133,17 @@ def make_loader(
     wants: Needs,
     data: str,
     config: TrainConfig,
-    loading: LoaderConfig | TextLoaderConfig,
+    loading: Loading,
     tokenizer: Tokenizer | None,
     share: Share,
 ) -> Batches:
-    """Batches of what a model wants: of texts alone, or of images with or without a target.
+    """Batches of what a model wants: of texts alone, of images with or without a target, or of
+    screens.
 
-    Raises TypeError for a `loading` of the other kind.
+    Raises TypeError for a `loading` of another kind.
     """
-    wanted = LoaderConfig if wants.target else TextLoaderConfig
+    wanted = TextLoaderConfig if wants.target is None else LoaderConfig
+    wanted = wanted if wants.patching is None else ScreenLoaderConfig
     if not isinstance(loading, wanted):
         raise TypeError(f"loading is {type(loading).__name__}, should be {wanted.__name__}")
     length = 0 if wants.words is None else wants.words.context_length
@@ -147,6 +152,17 @@ def make_loader(
         return TextLoader(
             data,
             context_length=length,
+            batch_size=config.batch_size,
+            config=loading,
+            seed=config.seed,
+            tokenizer=tokenizer,
+            share=share,
+        )
+    if isinstance(loading, ScreenLoaderConfig):
+        assert wants.patching is not None and tokenizer is not None
+        return ScreenLoader(
+            open_dataset(data),
+            patching=wants.patching,
             batch_size=config.batch_size,
             config=loading,
             seed=config.seed,
@@ -173,7 +189,7 @@ def train(
     data: str,
     *,
     config: TrainConfig,
-    loading: LoaderConfig | TextLoaderConfig,
+    loading: Loading,
     tokenizer: Tokenizer | None = None,
     start: str = "",
     beside: str = "",
@@ -185,8 +201,8 @@ def train(
     Args:
         folder: of the run, on a disk that all ranks see; a finished run of the same plan is left as
             it is, an unfinished one is resumed, one of another plan raises RunError.
-        data: a `samples` dataset, for a classifier a `labelled` one; for a GPT the files of texts,
-            a path with wildcards.
+        data: a `samples` dataset, for a classifier a `labelled` one, for a ScreenAI
+            `screen_examples`; for a GPT the files of texts, a path with wildcards.
         start: a checkpoint to go on from, of the same model or of what `models.training.starting`
             makes one of; empty draws the weights.
         beside: a checkpoint of the frozen network that the model works with and does not hold.

@@ -20,9 +20,11 @@ from models.dalle2.dalle2 import DALLE2Config
 from models.flamingo.flamingo import FlamingoConfig
 from models.gpt import GPTConfig
 from models.pic2word import Pic2WordConfig
+from models.screenai import ScreenAIConfig
 from models.tokenizers.clip import Tokenizer
 from models.training.loaders import Target
 from models.training.partners import language_context, vision_of
+from models.vision.patching import PatchingConfig
 from models.weights import ModelConfig
 
 SECOND_STAGE_TOKENS = 34
@@ -35,7 +37,7 @@ class Words:
 
     key: str  # of the config, that says how many there are
     ids: int | None  # that many; None: the config does not say
-    context_length: int  # most tokens of a text
+    context_length: int = 0  # most tokens of a text; 0: as many as the loader likes
     exact: bool = True  # whether the tokenizer must have all of them
     end: int | None = None  # last id of a text; None: the vocabulary's last one
 
@@ -45,11 +47,12 @@ class Needs:
     """What a model's batches are made of, and what it cannot do without."""
 
     name: str  # of the model, with its article
-    image_size: tuple[int, int] | None = None  # height and width, pixels; None: no images
+    image_size: tuple[int, int] | None = None  # height and width, pixels; None: not of one size
     words: Words | None = None  # None: no texts
     target: Target | None = None  # column beside the image; None: no images
     start: str = ""  # the frozen part that a start has to bring; empty: it may train from nothing
     beside: Literal["", "language model", "vision encoder"] = ""  # frozen, not held by the model
+    patching: PatchingConfig | None = None  # how images of any size are cut; None: they are not
 
 
 def needs(config: ModelConfig, beside: ModelConfig | None = None) -> Needs:
@@ -69,6 +72,10 @@ def needs(config: ModelConfig, beside: ModelConfig | None = None) -> Needs:
         text = config.text
         words = Words("text.vocab_size - 2", text.vocab_size - 2, text.context_length)
         return Needs("a BLIP", config.vision.image_size, words, "texts")
+    if isinstance(config, ScreenAIConfig):
+        language = config.language
+        words = Words("language.vocab_size", language.vocab_size, exact=False, end=language.end)
+        return Needs("a ScreenAI", None, words, "examples", patching=config.patching)
     return _with_frozen_parts(config, beside)
 
 

@@ -21,9 +21,7 @@ import pyarrow.fs as pafs
 
 from models.tokenizers.clip import Tokenizer
 from models.training.curve import Line, read_curve
-from models.training.loaders import LoaderConfig
-from models.training.loop import TrainConfig, train
-from models.training.texts import TextLoaderConfig
+from models.training.loop import Loading, TrainConfig, train
 from models.weights import ModelConfig
 from pipelines.storage import filesystem
 
@@ -75,7 +73,7 @@ def train_on_ray(
     data: str,
     *,
     config: TrainConfig,
-    loading: LoaderConfig | TextLoaderConfig,
+    loading: Loading,
     tokenizer: Tokenizer | None = None,
     start: str = "",
     beside: str = "",

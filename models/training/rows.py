@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from pipelines.datasets import Dataset
 from pipelines.storage import filesystem
 
-Decode = Callable[[Sequence[bytes]], NDArray[np.uint8]]
+Decoded = NDArray[Any]
+"""uint8 (n, C, H, W), or objects (n,) where images have no common shape."""
+Decode = Callable[[Sequence[bytes]], Decoded]
 Order = NDArray[np.int64]
 
 
@@ -68,20 +70,20 @@ class RowGroups:
 
 
 class InMemory:
-    """Every image as uint8 (n, C, H, W) and every target; row numbers follow the image ids.
+    """Every decoded image and every target; row numbers follow the image ids.
 
     So how rows lie in shards changes nothing.
     """
 
     def __init__(self, groups: RowGroups, decode: Decode) -> None:
         image, target = groups.columns
-        self.pixels = np.empty(0, dtype=np.uint8)
+        self.pixels: Decoded = np.empty(0, dtype=np.uint8)
         self.targets: list[Any] = []
         for number in range(len(groups.groups)):
             for batch in groups.read(number).to_batches(max_chunksize=256):
                 part = decode(batch.column(image).to_pylist())
                 if not self.targets:
-                    self.pixels = np.empty((len(groups.ids), *part.shape[1:]), dtype=np.uint8)
+                    self.pixels = np.empty((len(groups.ids), *part.shape[1:]), part.dtype)
                 self.pixels[len(self.targets) : len(self.targets) + len(part)] = part
                 self.targets += batch.column(target).to_pylist()
         self.places = np.argsort(groups.ids, kind="stable")
@@ -91,8 +93,8 @@ class InMemory:
         """Row numbers in the epoch's order."""
         return hashed_order(seed, epoch, self.ids.tolist())
 
-    def take(self, rows: Order) -> tuple[NDArray[np.uint8], list[Any]]:
-        """Pixels (B, C, H, W) and targets."""
+    def take(self, rows: Order) -> tuple[Decoded, list[Any]]:
+        """Decoded images (B, ...) and targets."""
         places = self.places[rows]
         return self.pixels[places], [self.targets[place] for place in places]
 
@@ -115,8 +117,8 @@ class Streamed:
             parts.append(rows[hashed_order(seed, epoch, self.ids[rows].tolist())])
         return np.concatenate(parts)
 
-    def take(self, rows: Order) -> tuple[NDArray[np.uint8], list[Any]]:
-        """Pixels (B, C, H, W) and targets."""
+    def take(self, rows: Order) -> tuple[Decoded, list[Any]]:
+        """Decoded images (B, ...) and targets."""
         image, target = self.groups.columns
         owners = np.searchsorted(self.groups.starts, rows, side="right") - 1
         found: list[dict[str, Any]] = [{}] * len(rows)

@@ -90,7 +90,12 @@ def batch_patches(images: Sequence[Tensor], config: PatchingConfig) -> dict[str,
     that follows is then as far from the last patch as without padding, so that no answer depends
     on what else is in the batch.
     """
-    cut, places = zip(*(patches(image, config) for image in images), strict=True)
+    return stacked([patches(image, config) for image in images])
+
+
+def stacked(of_images: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """`batch_patches` of images that are cut already, each by `patches`."""
+    cut, places = zip(*of_images, strict=True)
     return {
         "patches": pad_sequence(list(cut), batch_first=True, padding_side="left"),
         "places": pad_sequence(list(places), batch_first=True, padding_side="left"),
