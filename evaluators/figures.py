@@ -46,9 +46,9 @@ def rate_rows(answers: pa.Table, suite: Suite) -> Iterator[Row]:
                 mine = answers_of(part, model=model)
                 found = _over_seeds(mine) if isinstance(suite, Probe) else _rates(mine, source)
                 for metric, one in found:
-                    yield _row((suite.name, name, split, metric), model, one)
+                    yield score_row((suite.name, name, split, metric), model, one)
             for metric, one in _chances(answers_of(part, model=models[0]) if models else part):
-                yield _row((suite.name, name, split, metric), CHANCE, one)
+                yield score_row((suite.name, name, split, metric), CHANCE, one)
 
 
 def _splits(ours: pa.Table, suite: Suite, name: str) -> dict[str, pa.Table]:
@@ -173,10 +173,11 @@ def robustness_rows(suite: str, shift: str, found: Robustness) -> Iterator[Row]:
     for metric, one in figures.items():
         if one is not None:
             level = Rate(one.value, found.n_concepts, one.standard_error)
-            yield _row((suite, shift, "held", metric), found.model, level)
+            yield score_row((suite, shift, "held", metric), found.model, level)
 
 
-def _row(place: tuple[str, str, str, str], model: str, found: Rate) -> Row:
+def score_row(place: tuple[str, str, str, str], model: str, found: Rate) -> Row:
+    """A row of `scores`; `place` is (suite, dataset, split, metric)."""
     return {
         **dict(zip(("suite", "dataset", "split", "metric"), place, strict=True)),
         "model": model,

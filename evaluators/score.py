@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from evaluators.contenders import Contender
 from evaluators.embed import EmbedConfig
 from evaluators.figures import CHANCE, rate_rows, robustness_rows
-from evaluators.predictions import predict, read
+from evaluators.predictions import SCHEMA, predict, read
 from evaluators.robustness import RESAMPLES
 from evaluators.shift import shifts
 from evaluators.suites.kinds import Classification, Suite
@@ -41,6 +41,19 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """A protocol whose answers are datasets of their own: composed queries, texts, pictures."""
+
+    suite: str
+    answers: tuple[Dataset, ...]
+    """What its figures are counted from."""
+    rows: Callable[[], Iterable[dict[str, Any]]]
+    """Gives the rows of `scores`; called only where these do not stand yet."""
+    settings: object = None
+    """What the figures depend on beside the answers, as JSON values."""
+
+
+@dataclass(frozen=True)
 class Scored:
     """What `score` made: the figures, and by contender the answers that they were counted from."""
 
@@ -49,7 +62,13 @@ class Scored:
 
     def answers(self) -> pa.Table:
         """The answers of all contenders in one table."""
-        return pa.concat_tables([read(found) for found in self.predictions.values()])
+        return all_answers(self.predictions)
+
+
+def all_answers(predictions: Mapping[str, Dataset]) -> pa.Table:
+    """The rows of several contenders' predictions in one table."""
+    tables = [read(found) for found in predictions.values()]
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
 
 def score(
@@ -57,27 +76,33 @@ def score(
     suites: Sequence[Suite],
     out: str,
     config: ScoreConfig | None = None,
+    extras: Sequence[Extra] = (),
 ) -> Scored:
     """Every contender over every suite; what stands at `out` already is not computed again.
+
+    Args:
+        extras: protocols that have answered already; their figures stand in the same table.
 
     Raises:
         ValueError: no contender or suite, two of one name, or a name that makes no file.
     """
     config = config or ScoreConfig()
-    _check_names([*(c.name for c in contenders), CHANCE], "contenders")
-    _check_names([suite.name for suite in suites], "suites")
+    if suites or not extras:
+        _check_names([*(c.name for c in contenders), CHANCE], "contenders")
+        _check_names([suite.name for suite in suites], "suites")
     _check_files(suites)
     predictions = {
         c.name: predict(
             c, suites, posixpath.join(out, "predictions", folder_name(c.name)), config.embed
         )
-        for c in contenders
+        for c in (contenders if suites else ())
     }
     standard = [c.name for c in contenders if c.standard]
 
     def write(folder: str) -> dict[str, int]:
-        answers = pa.concat_tables([read(found) for found in predictions.values()])
+        answers = all_answers(predictions)
         rows = list(score_rows(answers, suites, standard, config))
+        rows += [row for extra in extras for row in extra.rows()]
         table = pa.Table.from_pylist(rows, schema=SCORES)
         datasets.write_shard(posixpath.join(folder, "00000.parquet"), table)
         return {}
@@ -85,19 +110,22 @@ def score(
     scores = datasets.build(
         posixpath.join(out, "scores"),
         name="scores",
-        config=_plan(suites, standard, config),
+        config=_plan(suites, standard, config, extras),
         seed=config.seed,
-        parents=list(predictions.values()),
+        parents=[*predictions.values(), *(one for extra in extras for one in extra.answers)],
         write=write,
     )
     return Scored(scores, predictions)
 
 
-def _plan(suites: Sequence[Suite], standard: list[str], config: ScoreConfig) -> dict[str, Any]:
+def _plan(
+    suites: Sequence[Suite], standard: list[str], config: ScoreConfig, extras: Sequence[Extra]
+) -> dict[str, Any]:
     shifted = {
         s.name: [s.in_distribution, *s.shifts] for s in suites if isinstance(s, Classification)
     }
-    return {"standard": standard, "shifts": shifted, "resamples": config.resamples}
+    more = {"extras": [[one.suite, one.settings] for one in extras]} if extras else {}
+    return {"standard": standard, "shifts": shifted, "resamples": config.resamples, **more}
 
 
 def score_rows(

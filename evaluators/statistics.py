@@ -11,6 +11,7 @@ Letters: N items, K concepts, R resamples.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,22 @@ def rate(hits: npt.NDArray[np.bool_]) -> Rate:
         return Rate(math.nan, 0, math.nan)
     p = float(hits.mean())
     return Rate(p, n, math.sqrt(p * (1 - p) / n))
+
+
+def mean_of(values: Sequence[float]) -> Rate:
+    """Mean of `values`, with the standard error of the mean."""
+    n = len(values)
+    if n == 0:
+        return Rate(math.nan, 0, math.nan)
+    error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return Rate(float(np.mean(values)), n, error)
+
+
+def mean_rate(rates: Sequence[Rate]) -> Rate:
+    """Mean of independent rates, each weighed alike; n counts the items of all of them."""
+    error = math.sqrt(math.fsum(one.standard_error**2 for one in rates)) / len(rates)
+    value = math.fsum(one.value for one in rates) / len(rates)
+    return Rate(value, sum(one.n for one in rates), error)
 
 
 def mean_per_class(hits: npt.NDArray[np.bool_], labels: npt.NDArray[np.int64]) -> Rate:

@@ -134,6 +134,10 @@ SUITES: dict[str, list[Expectation]] = {
         _between("width", 0, None),
         _between("height", 0, None),
     ],
+    "composed_queries": [_unique("image_id"), *_present("reference", "starred", "gallery")],
+    "composed_answers": [_unique("image_id"), *_present("status"), _between("candidates", 0, None)],
+    "questions": [_unique("image_id"), *_present("class_name", "group", "question")],
+    "answers": [_unique("image_id"), *_present("status", "answer", "question")],
     "scores": [*_present("suite", "dataset", "metric", "model", "value"), _between("n", 1, None)],
 }
 

@@ -77,3 +77,9 @@ def make_labelled(tmp_path: Path) -> LabelledMaker:
         return build_labelled(path, lambda: pictures, classes, config={"set": name})
 
     return make
+
+
+@pytest.fixture(name="square")
+def square_fixture() -> Callable[..., bytes]:
+    """`square`, for tests in folders below this one."""
+    return square
