@@ -66,6 +66,10 @@ class AblationConfig(CapFiltConfig):
     """Which corpora are made and compared."""
     shared_tuning: Schedule = settings.MATCHER
     """Of the one model that is both captioner and filter."""
+    fresh_contrast: Schedule = settings.FRESH_CONTRAST
+    """Of the encoders of each model that is compared."""
+    fresh: Schedule = settings.FRESH
+    """Of each model that is compared."""
 
     def run(self) -> None:
         """Run the recipe."""
@@ -126,10 +130,10 @@ def outcome(
 ) -> Outcome:
     """Retrieval and captions of a fresh model trained on a condition's corpus."""
     corpus = corpus_of(job, config, sets, whole, condition)
-    fresh = replace(config, contrast=seeded(config.contrast, seed))
-    fresh = replace(fresh, pretraining=seeded(config.pretraining, seed))
+    contrast, pretraining = (seeded(one, seed) for one in (config.fresh_contrast, config.fresh))
+    fresh = replace(config, contrast=contrast, pretraining=pretraining)
     model = pretrained(job, f"blip-{slug(condition)}-{seed}", fresh, corpus)
-    pairs, fit = pairs_of(sets.held_out), config.pretraining.loading.fit
+    pairs, fit = pairs_of(sets.held_out), config.fresh.loading.fit
     beams = Captioning(GenerationConfig("beam", beams=3))
     captions = captions_of(BLIPCaptioner(model.path, fit, beams), pairs)
     found = retrieved(BLIPMatcher(model.path, fit), pairs)

@@ -62,3 +62,6 @@ CONTRAST = schedule(1000, 1e-3)
 PRETRAINING = schedule(500, 1e-3)
 CAPTIONER = schedule(500, 1e-3)
 MATCHER = schedule(800, 1e-3)
+FRESH_CONTRAST = schedule(300, 1e-3)
+FRESH = schedule(150, 1e-3)
+"""Of the ablation's twenty-one models: two minutes of two cores each."""

@@ -27,7 +27,15 @@ def test_corpora_models_and_table(tmp_path: Path, sheets: Callable[..., Dataset]
     web = sheets(tmp_path / "input", "web", 40, True)
     clean = sheets(tmp_path / "clean-pairs", "clean", 40, False)
     flags = ["--data.input", web.path, "--data.clean", clean.path, "--out", str(tmp_path / "out")]
-    for part in ("contrast", "pretraining", "captioner-tuning", "matcher-tuning"):
+    parts = (
+        "contrast",
+        "pretraining",
+        "captioner-tuning",
+        "matcher-tuning",
+        "fresh-contrast",
+        "fresh",
+    )
+    for part in parts:
         flags += [f"--{part}.train.steps", "3", f"--{part}.train.batch-size", "16"]
     flags += ["--seeds", "0", "--conditions", "none", "both, nucleus"]
     assert cli.run("sightmill capfilt-ablation", AblationConfig, flags) == 0
