@@ -49,6 +49,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "ScreensConfig",
         "screenshots to screen schemas, with a report of overlays",
     ),
+    "screens-demo": (
+        "workflows.screens.demo",
+        "ScreensDemoConfig",
+        "interface templates to screens, models, schemas, tasks and a report",
+    ),
     "render-screens": (
         "workflows.screens.render",
         "RenderScreensConfig",
@@ -69,12 +74,23 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "TrainIconsConfig",
         "packaged icon families to a classifier of icons, scored on unseen families",
     ),
+    "screen-examples": (
+        "workflows.screenai.examples",
+        "ScreenExamplesConfig",
+        "screens and their tasks to what a ScreenAI trains on and is scored on",
+    ),
+    "score-screens": (
+        "workflows.screenai.score",
+        "ScoreScreensConfig",
+        "a ScreenAI checkpoint to answers about held-out screens, and scores by task",
+    ),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "compare": (
         "workflows.compare",
         "CompareRecipe",
         "score runs over time, with regressions told from luck",
     ),
+    "card": ("workflows.card", "Card", "a dataset's or a checkpoint's card, from its manifests"),
     "show": ("workflows.inspect", "Show", "a dataset's manifest and first rows"),
     "verify": ("workflows.inspect", "Verify", "datasets against their manifests, shard by shard"),
     "trace": ("workflows.inspect", "Trace", "any dataset or scorecard back to queries and URLs"),

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluators.report.cards.given import cards_of
 from evaluators.report.collect import rejected_grid, sample_grid, shift_views, stage
-from evaluators.report.examples import matches, namings
+from evaluators.report.examples import matches, mistakes, namings
 from evaluators.report.inputs import ReportInputs, Run, Stage
 from evaluators.report.lineage import ancestry
 from evaluators.report.write import write_report
@@ -61,6 +62,7 @@ def write_demo_report(
     standard = sorted({name for name in pc.unique(answers["model"]).to_pylist() if name != CLIP})
     concepts, _, captions = suites
     samples, dedup = at("samples"), DedupConfig()
+    rows = scored.scores.table().to_pylist()
     inputs = ReportInputs(
         title="From web pages to a CLIP",
         model=CLIP,
@@ -72,10 +74,12 @@ def write_demo_report(
         samples=sample_grid(samples),
         rejected=rejected_grid(at("fetched")),
         runs=[_run(name, label, out) for name, label in RUNS.items()],
-        scores=scored.scores.table().to_pylist(),
+        scores=rows,
         shifts=shift_views(answers, suites, standard, scoring),
         namings=namings(answers, CLIP, concepts, "fluent"),
+        mistakes=mistakes(answers, CLIP, suites),
         matches=matches(answers, CLIP, captions, "stamps"),
+        descriptions=cards_of(job.at("clip"), [row for row in rows if row["model"] == CLIP]),
         overlap=list(_overlap(samples, suites, dedup)),
         overlap_method=OVERLAP.format(bits=dedup.max_bits, difference=dedup.max_difference),
         manifests=ancestry([scored.scores], root=out),

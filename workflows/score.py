@@ -25,6 +25,7 @@ from evaluators.checkpoints import directory_contender
 from evaluators.contenders import Contender, Precision
 from evaluators.embed import EmbedConfig
 from evaluators.figures import CHANCE
+from evaluators.report.cards.given import cards_of
 from evaluators.report.collect import shift_views
 from evaluators.report.examples import mistakes
 from evaluators.report.inputs import ReportInputs
@@ -229,6 +230,7 @@ def report(
         classes=views["classes"],
         confusions=views["confusions"],
         mistakes=mistakes(answers, MODEL, suites),
+        descriptions=cards_of(recipe.checkpoint, [row for row in rows if row["model"] == MODEL]),
     )
     return write_report(inputs, posixpath.join(recipe.out, "report"))
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evaluators.report.cards.page import CardPage
 from evaluators.robustness import Robustness
 from pipelines.web.head_tail import HeadTail
 
@@ -127,6 +128,8 @@ class ReportInputs:
     """Contamination check, a row an evaluation set; its keys are the table's columns."""
     overlap_method: str = ""
     """How overlap was looked for, and what would have counted."""
+    descriptions: Sequence[CardPage] = ()
+    """Cards of the model and of the datasets that it was trained on."""
     manifests: Mapping[str, Row] = field(default_factory=dict)
     """Manifests by the path that the report should name, parents before children."""
     config: Mapping[str, Any] = field(default_factory=dict)

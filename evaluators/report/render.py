@@ -38,6 +38,7 @@ SECTIONS = {
     "quality": ("Quality", "no manifests were given"),
     "sets": ("Evaluation sets", "no list of evaluation sets was given"),
     "overlap": ("Contamination", "overlap of tests and corpus was not checked"),
+    "described": ("Model and data", "no card was given"),
     "lineage": ("Lineage", "no manifests were given"),
     "config": ("Reproduce", "neither config nor commands were given"),
 }
@@ -62,6 +63,7 @@ def present(inputs: ReportInputs) -> dict[str, bool]:
         "matches": inputs.matches,
         "quality": any(m.get("quality") for m in inputs.manifests.values()),
         "overlap": inputs.overlap,
+        "described": inputs.descriptions,
         "lineage": inputs.manifests,
         "config": inputs.config or inputs.commands,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from evaluators.report.exports import clip_benchmark_csv, latex
 from evaluators.report.inputs import ReportInputs
@@ -12,7 +13,8 @@ from pipelines.storage import write_bytes
 
 
 def write_report(inputs: ReportInputs, out: str) -> str:
-    """Write report.html, scores.json, scores.csv, clip_benchmark.csv and scores.tex into `out`.
+    """Write report.html, scores.json, scores.csv, clip_benchmark.csv and scores.tex into `out`, and
+    cards as Markdown into `out`/cards.
 
     Returns:
         The path of report.html.
@@ -24,6 +26,9 @@ def write_report(inputs: ReportInputs, out: str) -> str:
     _write(posixpath.join(out, "scores.csv"), scores_csv(inputs.scores))
     _write(posixpath.join(out, "clip_benchmark.csv"), clip_benchmark_csv(inputs.scores, ""))
     _write(posixpath.join(out, "scores.tex"), latex(inputs.scores))
+    for place, card in enumerate(inputs.descriptions):
+        name = re.sub(r"[^a-z0-9]+", "-", card.title.lower()).strip("-")
+        _write(posixpath.join(out, "cards", f"{place}-{name}.md"), card.markdown())
     page = posixpath.join(out, "report.html")
     _write(page, render(inputs))
     return page

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evaluators.report.cards.page import CardPage, Section
 from evaluators.report.inputs import (
     Match,
     Naming,
@@ -135,6 +136,9 @@ def inputs() -> ReportInputs:
         ],
         overlap=[{"test_set": "unseen", "images": 1500, "near_duplicates": 0, "share": 0.25}],
         overlap_method="Perceptual hash.",
+        descriptions=[
+            CardPage("Model card of clip", "A CLIP.", [Section("Not for", ["Surveillance."])])
+        ],
         manifests={
             "candidates": manifest("candidates", 2000, []),
             "samples": manifest("samples", 250, ["candidates", "gone"], failed=3),

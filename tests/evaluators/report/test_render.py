@@ -133,6 +133,7 @@ def test_each_section_can_be_missing_alone(inputs, name):
         "matches": ["matches"],
         "quality": ["manifests"],
         "overlap": ["overlap"],
+        "described": ["descriptions"],
         "lineage": ["manifests"],
         "config": ["config", "commands"],
     }[name]
