@@ -34,6 +34,7 @@ _ELEMENT = re.compile(
     rf"(?= \({_NAME} |\)*, {_NAME} |\)*\Z)",
     re.DOTALL,
 )
+_TWO_MORE = re.compile(rf"(?: \(|, ){_NAME} .*?(?: \(|, ){_NAME} ", re.DOTALL)
 _JOINT = re.compile(r" \(|(\)*)(?:, |\Z)")
 
 
@@ -53,14 +54,34 @@ def read(text: str) -> Schema:
 
     Raises ValueError naming the place where no element can be read.
     """
-    elements: list[Element] = []
+    return Schema(tuple(element for element, _ in _elements(text)))
+
+
+def read_start(text: str) -> tuple[list[Element], str, bool]:
+    """The elements before the first place where none can be read, what is wrong there ("" if all
+    of the text reads), and whether it may just lack its tail: no other element begins after it.
+    """
+    found: list[tuple[Element, int]] = []
+    wrong = ""
+    try:
+        for each in _elements(text):
+            found.append(each)  # one by one: those before the fault are kept
+    except ValueError as error:
+        wrong = str(error)
+    end = found[-1][1] if found else 0
+    tailless = bool(wrong) and _TWO_MORE.search(text, end) is None
+    return [element for element, _ in found], wrong, tailless
+
+
+def _elements(text: str) -> Iterator[tuple[Element, int]]:
+    """Elements and where each ends."""
     at = depth = 0
-    while at < len(text) or not elements:
+    while at < len(text) or not at:
         found = _ELEMENT.match(text, at)
         if found is None:
             raise ValueError(f"no element at character {at}: {text[at : at + 60]!r}")
         kind, says, *edges = found.groups()
-        elements.append(Element(kind, says or "", Box(*map(int, edges)), depth))
+        yield Element(kind, says or "", Box(*map(int, edges)), depth), found.end()
         joint = _JOINT.match(text, found.end())
         assert joint is not None  # the element's pattern ends before one
         depth += 1 if joint[1] is None else -len(joint[1])
@@ -71,7 +92,6 @@ def read(text: str) -> Schema:
         at = joint.end()
     if depth:
         raise ValueError(f"{depth} ( stay open")
-    return Schema(tuple(elements))
 
 
 def write(schema: Schema) -> str:
