@@ -84,6 +84,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "ScoreScreensConfig",
         "a ScreenAI checkpoint to answers about held-out screens, and scores by task",
     ),
+    "screenai-ablation": (
+        "workflows.screenai.ablation",
+        "ScreenAIAblationConfig",
+        "do written tasks and flexible patches pay, over seeds, on held-out templates",
+    ),
     "score": ("workflows.score", "ScoreRecipe", "a checkpoint to scores on labelled datasets"),
     "compare": (
         "workflows.compare",
