@@ -1,11 +1,12 @@
-"""Kill -9 of a random process of the demo at random moments, rerun each time: is anything lost?
+"""Kill -9 of a random process of a recipe at random moments, rerun each time: is anything lost?
 
-    python benchmarks/kill.py [--kills 5] [--seed 0]
-    python benchmarks/kill.py --whole runs/demo        # the demo at its full length
+    python benchmarks/kill.py [--kills 5] [--seed 0]   # a shortened demo
+    python benchmarks/kill.py --whole runs/demo demo   # at its full length, against a run that stands
+    python benchmarks/kill.py --whole clean --seconds 60 capfilt --data.input corpus/samples ...
 
-Runs a shortened demo once without interruption and once with `kills` interruptions, each of the
-driver or of a process picked at random from its tree: the crawler, a Ray worker, Ray's daemons.
-With `--whole` the uninterrupted run is one that `make demo` left, and nothing is shortened.
+Runs a recipe once without interruption and once with `kills` interruptions, each of the driver or
+of a process picked at random from its tree: the crawler, a Ray worker, Ray's daemons. With
+`--whole` the uninterrupted run is one that stands already, and took about `--seconds`.
 Then every dataset of both runs must have one content hash, and no shard that was finished before a
 kill may have been written again. Last line: one JSON line a comparison.
 """
@@ -20,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -29,16 +31,12 @@ SHORT = ("--schedule.train.steps", "120", "--supervised.train.steps", "60")
 SHORT += ("--schedule.train.checkpoint-every", "40", "--supervised.train.checkpoint-every", "20")
 
 
-FULL_SECONDS = 600.0
-"""What `make demo` takes on two idle cores, about; the moments of killing are drawn below it."""
-
-
-def start(out: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    """The demo into `out` with `options`, in a session of its own."""
-    command = [sys.executable, "-c", "from workflows.cli import main; main()", "demo"]
+def start(out: Path, recipe: Sequence[str]) -> subprocess.Popen[bytes]:
+    """The recipe, its name and its flags, into `out`, in a session of its own."""
+    command = [sys.executable, "-c", "from workflows.cli import main; main()", *recipe]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*command, "--out", str(out), *options],
+        [*command, "--out", str(out)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -85,21 +83,23 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--whole", type=Path)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("recipe", nargs=argparse.REMAINDER, default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "kill")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
     whole, torn = arguments.whole or arguments.out / "whole", arguments.out / "torn"
-    options, seconds = (), FULL_SECONDS
+    recipe, seconds = arguments.recipe or ["demo", *SHORT], arguments.seconds
     if not arguments.whole:
-        options, began = SHORT, time.monotonic()
-        status = finish(start(whole, options))
+        began = time.monotonic()
+        status = finish(start(whole, recipe))
         seconds = time.monotonic() - began
         print(f"uninterrupted: exit {status}, {seconds:.0f} s", flush=True)
     rewritten = 0
     for number in range(arguments.kills):
-        run = start(torn, options)
+        run = start(torn, recipe)
         time.sleep(rng.uniform(0.05, 0.8) * seconds / (number + 1))
         if run.poll() is not None:
             print(f"kill {number}: the run had ended, exit {run.returncode}", flush=True)
@@ -111,7 +111,7 @@ def main() -> None:
         again = [path for path, when in before.items() if path in after and after[path] != when]
         rewritten += len(again)
         print(f"kill {number}: {name}: exit {status}, {len(before)} shards stood", flush=True)
-    status = finish(start(torn, options))
+    status = finish(start(torn, recipe))
     same = hashes(whole) == hashes(torn)
     print(f"last run: exit {status}; {len(hashes(torn))} datasets, hashes equal: {same}")
     equal = sum(hashes(torn).get(name) == value for name, value in hashes(whole).items())
