@@ -1,7 +1,7 @@
 """Kill -9 of a random process of a recipe at random moments, rerun each time: is anything lost?
 
     python benchmarks/kill.py [--kills 5] [--seed 0]   # a shortened demo
-    python benchmarks/kill.py --whole runs/demo demo   # at its full length, against a run that stands
+    python benchmarks/kill.py --whole runs/demo demo   # whole, against a run that stands
     python benchmarks/kill.py --whole clean --seconds 60 capfilt --data.input corpus/samples ...
 
 Runs a recipe once without interruption and once with `kills` interruptions, each of the driver or
