@@ -21,7 +21,7 @@ from evaluators.ranking import roc_auc
 from evaluators.retrieval import RECALL_AT
 from evaluators.robustness import Robustness
 from evaluators.shift import answers_of, concepts_of, models_of, ranks_of
-from evaluators.statistics import Floats, Interval, Rate, mean_per_class
+from evaluators.statistics import Floats, Interval, Rate, mean_per_class, over_seeds
 from evaluators.suites.kinds import Classification, Probe, Source, Suite
 from evaluators.zero_shot import top_k_accuracy
 
@@ -79,15 +79,11 @@ def _shots(task: str) -> int:
 
 
 def _over_seeds(answers: pa.Table) -> Iterator[tuple[str, Rate]]:
-    """Means over the seeds; the error is that of drawing the items and of drawing the shots."""
+    """Means over the seeds."""
     tasks = pc.unique(answers["task"]).to_pylist()
     by_seed = [dict(_named_rates(answers_of(answers, task=task))) for task in tasks]
     for metric in by_seed[0]:
-        rates = [found[metric] for found in by_seed]
-        values = np.array([one.value for one in rates])
-        between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
-        within = np.mean([one.standard_error**2 for one in rates])
-        yield metric, Rate(float(values.mean()), rates[0].n, float((between + within) ** 0.5))
+        yield metric, over_seeds([found[metric] for found in by_seed])
 
 
 def _rates(answers: pa.Table, source: Source) -> Iterator[tuple[str, Rate]]:

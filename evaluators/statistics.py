@@ -66,6 +66,16 @@ def mean_rate(rates: Sequence[Rate]) -> Rate:
     return Rate(value, sum(one.n for one in rates), error)
 
 
+def over_seeds(rates: Sequence[Rate]) -> Rate:
+    """Mean over seeds of a rate over the same items; the error is that of drawing the items and of
+    drawing the seeds.
+    """
+    values = np.array([one.value for one in rates])
+    between = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
+    within = np.mean([one.standard_error**2 for one in rates])
+    return Rate(float(values.mean()), rates[0].n, float((between + within) ** 0.5))
+
+
 def mean_per_class(hits: npt.NDArray[np.bool_], labels: npt.NDArray[np.int64]) -> Rate:
     """Mean over classes of the accuracy within the class: hits (N,), labels (N,).
 
