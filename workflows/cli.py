@@ -64,6 +64,11 @@ RECIPES: dict[str, tuple[str, str, str]] = {
         "ScreenTasksConfig",
         "screen schemas to question, navigation and summary tasks, each one checked",
     ),
+    "public-screens": (
+        "workflows.screens.public",
+        "PublicScreensConfig",
+        "a public set over screens or documents in a local folder to questions and answers",
+    ),
     "train-detector": (
         "workflows.screens.detector",
         "TrainDetectorConfig",
