@@ -4,27 +4,32 @@
 
 YOLO is trained from the DOM's truth of the screens of training templates; no label is drawn by
 hand, no weights are fetched. The detector is then run over the screens of the held-out templates,
-and what it finds is scored as COCO does: a table of average precision by class, also in the
-checkpoint's folder as scores.json. With `--compare FILE.pt` any other weights of ultralytics are
-scored beside it, without classes.
+and what it finds is scored as COCO does: average precision by class, as the dataset `scores` in the
+folder OUT-scores. With `--compare FILE.pt` any other weights of ultralytics are scored beside it,
+without classes.
 """
 
 from __future__ import annotations
 
+import csv
+import math
 import posixpath
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from rich.table import Table
 
+from annotators.screen.classes import CLASSES
 from annotators.screen.detector import CONFIG, WEIGHTS, Detect, Detecting
 from annotators.screen.detector_training import DetectorConfig, export_yolo, train
-from evaluators.detection import Detected, Predicted, True_, detection_score
-from pipelines.datasets import Dataset, open_dataset
+from evaluators.detection import Predicted, True_, detection_score
+from pipelines.datasets import Dataset, open_dataset, write_shard
 from pipelines.hashing import hash_json
-from pipelines.storage import file_sha256, write_json
+from pipelines.records import SCORES
+from pipelines.storage import file_sha256
 from workflows.console import Console, Update
 from workflows.job import Job
 
@@ -32,7 +37,11 @@ LEAST = 50
 """True boxes on the held-out screens that a class must have for the mean to count it."""
 SCORING = Detecting(confidence=0.001)
 """A score takes all confidences in; a pipeline that annotates, only what is likely."""
-SCORES = "_scores.json"
+WORK = "_work"
+SUITE = "detection"
+ALL, ELEMENTS, PRESSED = "all classes", "one class", "what can be pressed"
+"""Splits of the scores beside the classes' own."""
+Screen = tuple[Sequence[Predicted], Sequence[True_]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,8 @@ class TrainDetectorConfig:
         job = Job(out)
         screens = open_dataset(self.screens)
         detector = train_detector(job, folder, screens, self)
-        score_detectors(job, detector, screens, self.compare)
+        others = {path: path for path in self.compare}
+        show(job.console, score_detectors(job, f"{folder}-scores", detector, screens, others))
         job.console.summary(self.out)
 
 
@@ -65,7 +75,7 @@ def train_detector(job: Job, folder: str, screens: Dataset, config: TrainDetecto
     """The detector in the job's `folder`, trained on the screens of training templates."""
 
     def write(path: str, update: Update) -> Mapping[str, int]:
-        work = config.work or posixpath.join(path, "_work")
+        work = config.work or posixpath.join(path, WORK)
         data = export_yolo(screens, posixpath.join(work, "data"), config.train)
         train(data, path, work, config.train, update)
         return {}
@@ -87,25 +97,102 @@ def detector_hash(folder: str) -> str:
     return hash_json([file_sha256(posixpath.join(folder, name)) for name in (CONFIG, WEIGHTS)])
 
 
+def curve(work: str) -> list[dict[str, float]]:
+    """Step (an epoch), loss and learning rate of a training whose files are in `work`."""
+    path = Path(work, "run", "results.csv")
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, skipinitialspace=True))
+    parts = ("box", "cls", "dfl")
+    return [
+        {
+            "step": float(row["epoch"]),
+            "loss": sum(float(row[f"train/{part}_loss"]) for part in parts),
+            "rate": float(row["lr/pg0"]),
+            "seconds": float(row["time"]),
+        }
+        for row in rows
+    ]
+
+
 def score_detectors(
-    job: Job, detector: Dataset, screens: Dataset, others: tuple[str, ...] = ()
-) -> dict[str, Detected]:
-    """Scores on the held-out templates: ours by class, ours and the others without classes."""
-    scores: dict[str, Detected] = {}
-    with job.console.task("score on held-out templates"):
-        found = list(held_out(screens, Detect(detector.path, SCORING)))
-        scores["ours"] = detection_score(found, least=LEAST)
-        scores["ours, classes apart"] = detection_score(found, one_class=True)
-        for path in others:
-            other = Detect(path, Detecting(confidence=0.001, any_name=True))
-            scores[path] = detection_score(held_out(screens, other), one_class=True)
-    show(job.console, scores["ours"])
-    for name, score in scores.items():
-        job.console.say(f"{name}: mAP@50 {_spread(score)}, mAP@50-95 {score.map:.3f}")
-    write_json(
-        posixpath.join(detector.path, SCORES), {k: asdict(score) for k, score in scores.items()}
+    job: Job, folder: str, detector: Dataset, screens: Dataset, others: Mapping[str, str]
+) -> Dataset:
+    """The dataset `scores` in the job's `folder`: ours and `others` on the held-out templates.
+
+    Ours is scored by class; each once more with all elements as one class, and with those alone
+    that a person can press, since some detectors know nothing else.
+
+    Args:
+        others: weights of ultralytics by the name that the scores give them.
+    """
+
+    def write(path: str, update: Update) -> Mapping[str, int]:
+        rows = list(_rows("ours", held_out(screens, Detect(detector.path, SCORING)), classes=True))
+        for number, (name, weights) in enumerate(others.items(), 1):
+            update(number, len(others) + 1, name)
+            other = Detect(weights, Detecting(confidence=SCORING.confidence, any_name=True))
+            rows += _rows(name, held_out(screens, other), classes=False)
+        table = pa.Table.from_pylist(rows, SCORES)
+        write_shard(posixpath.join(path, "00000.parquet"), table)
+        return {}
+
+    return job.build(
+        "score detectors",
+        "scores",
+        write,
+        folder=folder,
+        config={
+            "scoring": SCORING,
+            "least": LEAST,
+            "others": {name: file_sha256(path) for name, path in others.items()},
+        },
+        parents=[detector, screens],
     )
-    return scores
+
+
+def _rows(model: str, found: Iterable[Screen], classes: bool) -> Iterator[dict[str, Any]]:
+    """Rows of `records.SCORES`."""
+    screens = list(found)
+    views: dict[str, tuple[list[Screen], bool]] = {ALL: (screens, False)} if classes else {}
+    views |= {ELEMENTS: (screens, True), PRESSED: ([_pressed(one) for one in screens], True)}
+    for view, (kept, one_class) in views.items():
+        score = detection_score(kept, least=LEAST, one_class=one_class)
+        spread = score.map50.standard_error
+        true = sum(one.true for one in score.by_class.values())
+        yield _row(model, view, "ap50", score.map50.value, true, spread)
+        yield _row(model, view, "ap50_95", score.map, true)
+        for kind, one in score.by_class.items():
+            name = kind if view == ALL else view
+            yield _row(model, name, "recall50", one.recall50, one.true)
+            if view == ALL:
+                yield _row(model, name, "ap50", one.ap50, one.true)
+                yield _row(model, name, "ap50_95", one.ap, one.true)
+
+
+def _row(
+    model: str, split: str, metric: str, value: float, n: int, error: float = math.nan
+) -> dict[str, Any]:
+    return {
+        "suite": SUITE,
+        "dataset": "held-out templates",
+        "split": split,
+        "metric": metric,
+        "model": model,
+        "value": value,
+        "n": n,
+        "standard_error": error,
+    }
+
+
+def _pressed(screen: Screen) -> Screen:
+    """What a person can press; detections of classes that are none of ours all stay."""
+    predicted, true = screen
+    return (
+        [one for one in predicted if one[0] not in CLASSES or CLASSES[one[0]].interactive],
+        [one for one in true if CLASSES[one[0]].interactive],
+    )
 
 
 def held_out(
@@ -131,18 +218,19 @@ def _box(of: Mapping[str, Any]) -> list[float]:
     return [of[edge] for edge in ("x0", "y0", "x1", "y1")]
 
 
-def _spread(score: Detected) -> str:
-    value = score.map50
-    return f"{value.value:.3f} ({value.low:.3f}-{value.high:.3f}), {len(score.counted)} classes"
-
-
-def show(console: Console, score: Detected) -> None:
-    """A table by class; those that the mean counts first."""
-    table = Table(title=f"held-out templates, {score.screens} screens", title_justify="left")
+def show(console: Console, scores: Dataset) -> None:
+    """Tables: detectors without classes, then ours by class, those that are true most first."""
+    rows = {(r["model"], r["split"], r["metric"]): r for r in scores.table().to_pylist()}
+    for (model, split, metric), row in rows.items():
+        if metric == "ap50" and split in (ALL, ELEMENTS, PRESSED):
+            value = f"{row['value']:.3f} ± {row['standard_error']:.3f}"
+            console.say(f"{model}, {split}: AP@50 {value} of {row['n']:,}")
+    table = Table(title="held-out templates, ours", title_justify="left")
     for name in ("class", "AP@50", "AP@50-95", "recall@50", "true", "counted"):
         table.add_column(name, justify="left" if name == "class" else "right")
-    order = sorted(score.by_class.items(), key=lambda item: -item[1].true)
-    for kind, one in order:
-        figures = (f"{value:.3f}" for value in (one.ap50, one.ap, one.recall50))
-        table.add_row(kind, *figures, f"{one.true:,}", "yes" if kind in score.counted else "")
+    kinds = {split: row["n"] for (_, split, _), row in rows.items() if split in CLASSES}
+    for kind, true in sorted(kinds.items(), key=lambda item: -item[1]):
+        metrics = ("ap50", "ap50_95", "recall50")
+        figures = (f"{rows['ours', kind, metric]['value']:.3f}" for metric in metrics)
+        table.add_row(kind, *figures, f"{true:,}", "yes" if true >= LEAST else "")
     console.terminal.print(table)

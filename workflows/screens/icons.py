@@ -5,9 +5,9 @@
 Drawings of nine families are put on made-up pieces of screens (`workflows.screens.drawings`), a
 small ResNet learns their types and one class for what is none of them, and the least probability of
 a name is chosen on a tenth family, so that of its icons without a type so many per cent get a name.
-`OUT/names` is then what `sightmill screens --icons` takes; its _scores.json has, for each of three
-families that were never looked at, the top-1 accuracy, the shares named right, wrong and not at
-all, and how many icons without a type got a name all the same.
+`OUT/names` is then what `sightmill screens --icons` takes; the dataset OUT/scores has, for each of
+three families that were never looked at, the top-1 accuracy, the shares named right, wrong and not
+at all, and how many icons without a type got a name all the same.
 
 With its defaults (1.4 million weights, 50,345 crops, 21 minutes on one busy core) the top-1
 accuracy, with its standard error, is 93.2 ± 1.3 % on Ionicons, 90.2 ± 3.3 % on Octicons and
@@ -18,10 +18,9 @@ never saw (Font Awesome's icons, mostly) 268 of 535 icons are named, by eye some
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,10 @@ from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
 from models.training.optimizer import OptimizerConfig
 from models.vision.resnet import ResNetConfig
-from pipelines.datasets import Dataset
+from pipelines.datasets import Dataset, write_shard
 from pipelines.engines import Engines, ray_session
 from pipelines.hashing import hash_json
-from pipelines.records import record_id
+from pipelines.records import SCORES, record_id
 from pipelines.storage import file_sha256, write_bytes, write_json
 from workflows.console import Update
 from workflows.demo_web import packages
@@ -55,7 +54,9 @@ from workflows.screens.drawings import FAMILIES, Crops, Part, counts, crops, dra
 from workflows.train import Schedule, train_model
 
 CLASSES = (*types(), NONE)
-SCORES = "scores.json"
+SUITE = "icons"
+METRICS = ("top_1", "right", "wrong", "false_names")
+"""Of the scores: the fields of `Score`."""
 NETWORK = ResNetConfig((64, 64), layers=(1, 2, 2, 1), width=16, head_width=32)
 SCHEDULE = Schedule(
     LoaderConfig(
@@ -116,8 +117,10 @@ def gather(job: Job, cache: Path) -> dict[str, Path]:
     return folders
 
 
-def train_icons(job: Job, config: TrainIconsConfig, folders: Mapping[str, Path]) -> Dataset:
-    """The classifier in the job's folder `names`."""
+def train_icons(
+    job: Job, config: TrainIconsConfig, folders: Mapping[str, Path]
+) -> tuple[Dataset, Dataset]:
+    """The classifier in the job's folder `names`, and its scores in `scores`."""
     sets = {
         part: pictures(job, part, config.crops, folders)
         for part in ("train", "calibrate", "held-out")
@@ -125,10 +128,9 @@ def train_icons(job: Job, config: TrainIconsConfig, folders: Mapping[str, Path])
     model = ClassifierConfig(config.network, len(CLASSES), smoothing=0.05)
     network = train_model(job, "network", model, sets["train"], config.schedule)
     names = calibrate(job, network, sets["calibrate"], config.false_names)
-    scores = score(IconNames(names.path), sets["held-out"])
-    write_json(posixpath.join(names.path, f"_{SCORES}"), {k: shown(v) for k, v in scores.items()})
+    scores = score_icons(job, names, sets["held-out"])
     show(job, scores)
-    return names
+    return names, scores
 
 
 def pictures(job: Job, part: Part, config: Crops, folders: Mapping[str, Path]) -> Dataset:
@@ -263,23 +265,45 @@ def score(names: IconNames, labelled: Dataset) -> dict[str, Score]:
     return scores
 
 
-def shown(one: Score) -> dict[str, Any]:
-    """As JSON values."""
-    found: dict[str, Any] = json.loads(json.dumps(asdict(one)))
-    return found
+def score_icons(job: Job, names: Dataset, labelled: Dataset) -> Dataset:
+    """The dataset `scores` of a classifier on families that it never saw."""
+
+    def write(path: str, update: Update) -> Mapping[str, int]:
+        scores = score(IconNames(names.path), labelled)
+        rows = [
+            {
+                "suite": SUITE,
+                "dataset": "unseen families",
+                "split": family,
+                "metric": metric,
+                "model": "ours",
+                "value": one.value,
+                "n": one.n,
+                "standard_error": one.standard_error,
+            }
+            for family, of in scores.items()
+            for metric, one in vars(of).items()
+        ]
+        table = pa.Table.from_pylist(rows, SCORES)
+        write_shard(posixpath.join(path, "00000.parquet"), table)
+        return {}
+
+    return job.build("score icons", "scores", write, parents=[names, labelled])
 
 
-def show(job: Job, scores: Mapping[str, Score]) -> None:
+def show(job: Job, scores: Dataset) -> None:
     """A table by family, per cent with standard errors."""
     table = Table(title="icon families never seen", title_justify="left")
     for name in ("family", "icons", "top-1", "named right", "named wrong", "others", "false names"):
         table.add_column(name, justify="left" if name == "family" else "right")
-    for family, one in scores.items():
-        figures = (_percent(value) for value in (one.top_1, one.right, one.wrong))
-        others = (f"{one.false_names.n:,}", _percent(one.false_names))
-        table.add_row(family, f"{one.top_1.n:,}", *figures, *others)
+    rows = {(row["split"], row["metric"]): row for row in scores.table().to_pylist()}
+    for family in dict.fromkeys(split for split, _ in rows):
+        of = {metric: rows[family, metric] for metric in METRICS}
+        figures = (_percent(of[metric]) for metric in METRICS[:3])
+        others = (f"{of['false_names']['n']:,}", _percent(of["false_names"]))
+        table.add_row(family, f"{of['top_1']['n']:,}", *figures, *others)
     job.console.terminal.print(table)
 
 
-def _percent(value: Rate) -> str:
-    return f"{100 * value.value:.1f} ± {100 * value.standard_error:.1f}"
+def _percent(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['value']:.1f} ± {100 * row['standard_error']:.1f}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,6 +57,32 @@ def pictures(job: Job, place: str) -> Dataset:
     sizes = [[_below(root, file.path), file.size] for file in chosen]
     config = {"files": len(chosen), "listing": hash_json(sizes)}
     return job.build("gather pictures", "pictures", write, config=config)
+
+
+def pictures_of(job: Job, screens: Dataset, split: str) -> Dataset:
+    """The dataset `pictures` of a `screens` dataset's split; their origins are its ids.
+
+    Screens without a picture are left out and counted by their status.
+    """
+
+    def write(folder: str, update: Any) -> Mapping[str, int]:
+        dropped: Counter[str] = Counter()
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for batch in screens.batches(["screen_id", "image", "split", "status"], batch_size=16):
+                for row in batch.to_pylist():
+                    if row["split"] == split and row["status"] == "ok":
+                        yield _row(row["screen_id"], row["image"])
+                    elif row["split"] == split:
+                        dropped[row["status"]] += 1
+
+        for number, table in enumerate(_parts(rows())):
+            write_shard(posixpath.join(folder, f"{number:05d}.parquet"), table)
+        return dropped
+
+    return job.build(
+        f"{split} pictures", "pictures", write, config={"split": split}, parents=[screens]
+    )
 
 
 def listed(fs: pafs.FileSystem, root: str) -> list[pafs.FileInfo]:

@@ -111,15 +111,24 @@ class ScreensConfig:
 
 
 def annotate(
-    job: Job, found: Dataset, models: Models, identities: dict[str, Any], running: Running
+    job: Job,
+    found: Dataset,
+    models: Models,
+    identities: dict[str, Any],
+    running: Running,
+    parents: Sequence[Dataset] = (),
 ) -> Dataset:
-    """The dataset `schemas` of the pictures."""
+    """The dataset `schemas` of the pictures.
+
+    Args:
+        parents: the datasets that the models come from, where they are known.
+    """
     return job.build(
         "annotate screens",
         "schemas",
         lambda folder, _: write_schemas(found, folder, models, running, job.engines),
         config=identities | {"merging": running.merging, "captions": running.captions},
-        parents=[found],
+        parents=[found, *parents],
     )
 
 
@@ -174,13 +183,17 @@ def _detector(config: ScreensConfig) -> tuple[Callable[[], Detector], dict[str, 
     if place == "none":
         return Blind, {"weights": "none"}
     if place == "omniparser":
-        folder = fetch(OMNIPARSER, Path(config.cache))
-        place, how = str(next(folder.rglob("*.pt"))), replace(how, any_name=True)
+        place, how = omniparser(Path(config.cache)), replace(how, any_name=True)
     files = [place] if place.endswith(".pt") else [f"{place}/detector.{e}" for e in _PARTS]
     return partial(Detect, place, how), {"weights": _hash(files, NO_DETECTOR), **asdict(how)}
 
 
 _PARTS = ("json", "safetensors")
+
+
+def omniparser(cache: Path) -> str:
+    """The file of OmniParser's icon detector. Raises MissingPackageError if it cannot be had."""
+    return str(next(fetch(OMNIPARSER, cache).rglob("*.pt")))
 
 
 def _engine(config: ScreensConfig) -> tuple[Callable[[], Engine], dict[str, Any]]:

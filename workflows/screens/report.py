@@ -1,17 +1,17 @@
-"""The report of `sightmill screens`: a page of counts, reasons and times, a page of screens with
-their schemas over them, and the schemas in the released form.
+"""The report of `sightmill screens`: one page, a page of screens with their schemas beside them,
+and the schemas in the released form.
 """
 
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import json
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -20,6 +20,11 @@ from annotators.screen import grammar, released
 from annotators.screen.annotate import SECONDS
 from annotators.screen.browse import Shown, page
 from annotators.screen.classes import CLASSES
+from annotators.screen.overlay import COLOURS
+from annotators.screen.schema import Element
+from evaluators.report.lineage import ancestry
+from evaluators.report.screens import render_screens_report
+from evaluators.report.screens_inputs import Contents, Drawn, Screen, ScreensInputs, Step
 from pipelines.datasets import Dataset
 from pipelines.records import uniform
 from pipelines.storage import filesystem as filesystem_of
@@ -28,6 +33,10 @@ from pipelines.storage import write_bytes, write_file
 NAMED, BROWSE, CSV = "index.html", "screens.html", "screens.csv"
 DETAILS = 20
 """Reasons that are listed."""
+ICONS = 40
+"""Names of icons that are listed."""
+OVERLAYS = 6
+"""Screens drawn on the page itself."""
 
 
 @dataclass
@@ -47,10 +56,59 @@ class Counts:
     exact: int = 0
     """Of them, those that read back as they were."""
 
+    def contents(self) -> Contents:
+        """As the page has it."""
+        elements = sorted(self.elements)
+        details = self.details.most_common(DETAILS)
+        return Contents(
+            sum(self.statuses.values()),
+            dict(self.statuses.most_common()),
+            [(status, detail, n) for (status, detail), n in details],
+            max(0, len(self.details) - DETAILS),
+            [(kind, self.classes[kind], self.said[kind]) for kind in CLASSES if self.classes[kind]],
+            self.icons.most_common(ICONS),
+            elements[len(elements) // 2] if elements else 0,
+            elements[-1] if elements else 0,
+            self.written,
+            self.exact,
+        )
+
 
 def write_report(folder: str, schemas: Dataset, shown: int) -> str:
     """The pages and the CSV in `folder`; returns the path of the first page."""
+    inputs = annotated(folder, schemas, shown)
+    return write_page(folder, inputs)
+
+
+def write_page(folder: str, inputs: ScreensInputs) -> str:
+    """The page in `folder`; returns its path. Lone surrogates become question marks."""
+    path = posixpath.join(folder, NAMED)
+    write_bytes(path, render_screens_report(inputs).encode("utf-8", "replace"))
+    return path
+
+
+def annotated(folder: str, schemas: Dataset, shown: int) -> ScreensInputs:
+    """What can be told of annotated screens alone; writes CSV and BROWSE into `folder`."""
     counts = Counts()
+    _write_csv(posixpath.join(folder, CSV), schemas, counts)
+    drawn = _drawn(schemas, shown)
+    screens = page(drawn, "Screens and their schemas")
+    write_bytes(posixpath.join(folder, BROWSE), screens.encode("utf-8", "replace"))
+    return ScreensInputs(
+        title="Screens",
+        created=datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
+        contents=counts.contents(),
+        browse=BROWSE,
+        csv=CSV,
+        overlays=[overlay(one) for one in [o for o in drawn if len(o.schema)][:OVERLAYS]],
+        steps=[Step(name, n, seconds) for name, (n, seconds) in times(schemas.path).items()],
+        manifests=ancestry([schemas]),
+        config=schemas.manifest.config,
+    )
+
+
+def _write_csv(path: str, schemas: Dataset, counts: Counts) -> None:
+    """The schemas in the released form, counted on the way."""
 
     def write(sink: Any) -> None:
         rows = csv.writer(text := io.StringIO())
@@ -66,11 +124,20 @@ def write_report(folder: str, schemas: Dataset, shown: int) -> str:
             text.seek(0)
             text.truncate()
 
-    write_file(posixpath.join(folder, CSV), write)
-    screens = page(_drawn(schemas, shown), "Screens and their schemas")
-    write_bytes(posixpath.join(folder, BROWSE), screens.encode())
-    write_bytes(posixpath.join(folder, NAMED), _html(counts, schemas, shown).encode())
-    return posixpath.join(folder, NAMED)
+    write_file(path, write)
+
+
+def overlay(one: Shown) -> Screen:
+    """A screen with every element in its class's colour."""
+    return Screen(one.screenshot, one.name, [drawn(element) for element in one.schema], one.note)
+
+
+def drawn(element: Element, colour: str = "", dashed: bool = False) -> Drawn:
+    """An element's box, in its class's colour if no other is given."""
+    box = element.box
+    label = f"{element.kind} {element.text}".strip()
+    edges = (float(box.x0), float(box.x1), float(box.y0), float(box.y1))
+    return Drawn(label, edges, colour or COLOURS[element.kind], dashed)
 
 
 def _rows(schemas: Dataset, columns: list[str]) -> Iterator[dict[str, Any]]:
@@ -126,33 +193,3 @@ def times(folder: str) -> dict[str, tuple[int, float]]:
             screens, seconds = found[one["stage"]]
             found[one["stage"]] = screens + one["screens"], seconds + one["seconds"]
     return dict(found)
-
-
-def _html(counts: Counts, schemas: Dataset, shown: int) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    took = times(schemas.path)
-    elements = sorted(counts.elements)
-    return environment.get_template("report.html").render(
-        counts=counts,
-        rows=schemas.manifest.rows,
-        hash=schemas.manifest.content_hash,
-        config=json.dumps(schemas.manifest.config, indent=1, sort_keys=True),
-        details=counts.details.most_common(DETAILS),
-        more=max(0, len(counts.details) - DETAILS),
-        classes=[kind for kind in CLASSES if counts.classes[kind]],
-        median=elements[len(elements) // 2] if elements else 0,
-        most=elements[-1] if elements else 0,
-        took=took,
-        total=sum(seconds for _, seconds in took.values()) or 1.0,
-        shown=shown,
-        browse=BROWSE,
-        csv=CSV,
-    )

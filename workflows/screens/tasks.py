@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
@@ -150,8 +150,14 @@ def write_tasks(
     table: pa.Table,
     load: Callable[[], Writer],
     identity: Mapping[str, object],
+    parents: Sequence[Dataset] = (),
 ) -> Dataset:
-    """The dataset `screen_tasks`; goes on after the last finished shard of a killed run."""
+    """The dataset `screen_tasks`; goes on after the last finished shard of a killed run.
+
+    Args:
+        table: image_id and the schema's text.
+        parents: the datasets that `table` comes from.
+    """
     lexicon = (files("annotators.screen.tasks") / "lexicon.txt").read_text("utf-8")
     return job.build(
         "write tasks",
@@ -165,6 +171,7 @@ def write_tasks(
             "screens": hash_json(table.to_pylist()),
         },
         seed=config.tasks.seed,
+        parents=parents,
     )
 
 

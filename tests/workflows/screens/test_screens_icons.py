@@ -111,12 +111,13 @@ def test_the_recipe_on_three_small_families(tmp_path: Path, ray_session: None) -
             workers=Workers(cpus=1),
         ),
     )
-    names = train_icons(Job(config.out), config, folders)
+    names, found = train_icons(Job(config.out), config, folders)
     kept = json.loads((Path(names.path) / "icons.json").read_text())
     assert kept["classes"][-1] == NONE
     assert 0 <= kept["threshold"] <= 1
-    scores = json.loads((Path(names.path) / "_scores.json").read_text())
-    assert scores["ionicons"]["top_1"]["n"] == 3
-    assert scores["all"]["false_names"]["n"] == 2
+    rows = found.table().to_pylist()
+    scores = {(row["split"], row["metric"]): row for row in rows}
+    assert scores["ionicons", "top_1"]["n"] == 3
+    assert scores["all", "false_names"]["n"] == 2
     held = open_dataset(str(tmp_path / "out" / "held-out")).table(["class_name", "group"])
     assert set(held["group"].to_pylist()) == {"ionicons"}
