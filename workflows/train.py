@@ -35,6 +35,11 @@ class Schedule:
     """Processes; by default one on CPU, one a GPU where there are any."""
 
 
+def seeded(schedule: Schedule, seed: int) -> Schedule:
+    """The same schedule with another seed."""
+    return replace(schedule, train=replace(schedule.train, seed=seed))
+
+
 def train_model(
     job: Job,
     folder: str,

@@ -28,9 +28,6 @@ from evaluators.statistics import Interval
 
 COUNTS = {"corpus_images": "images", "corpus_texts": "texts"}
 """Metrics that are sizes of the corpus, and the heads of their columns."""
-HEADS = {"image_to_text_r1": "image to text, R@1", "text_to_image_r1": "text to image, R@1"}
-LEAD = ("image_to_text_r1", "text_to_image_r1", "CIDEr")
-"""Metrics that the sentences are about; the files have every difference of every metric."""
 SECTIONS = {
     "table": ("The table", "nothing was scored"),
     "differences": ("What is told apart", "fewer than two conditions were scored"),
@@ -52,6 +49,30 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What the figures of an ablation are called."""
+
+    heads: Mapping[str, str]
+    """Metrics for a person, by their name."""
+    lead: Sequence[str]
+    """Metrics that the sentences are about; the files have every difference of every metric."""
+    row: str = "corpus"
+    """What a row of the table is."""
+    held_out: str = "pictures"
+    """What every model is scored on."""
+
+    def head(self, metric: str) -> str:
+        """A metric for a person."""
+        return self.heads.get(metric, metric)
+
+
+CAPFILT = Wording(
+    {"image_to_text_r1": "image to text, R@1", "text_to_image_r1": "text to image, R@1"},
+    ("image_to_text_r1", "text_to_image_r1", "CIDEr"),
+)
+
+
+@dataclass(frozen=True)
 class AblationInputs:
     """One report."""
 
@@ -59,6 +80,7 @@ class AblationInputs:
     outcomes: Sequence[Outcome]
     pictures: int
     """Held-out pictures that every model is scored on."""
+    words: Wording = CAPFILT
     created: str = ""
     introduction: str = (
         "Each row is a way to make the corpus; on each a fresh model is trained, the same number "
@@ -135,28 +157,28 @@ def differences(outcomes: Sequence[Outcome]) -> list[Difference]:
     return found
 
 
-def statements(outcomes: Sequence[Outcome]) -> list[str]:
+def statements(outcomes: Sequence[Outcome], words: Wording = CAPFILT) -> list[str]:
     """Which differences exceed their intervals, in plain words."""
-    lead = [d for d in differences(outcomes) if d.metric in LEAD]
+    lead = [d for d in differences(outcomes) if d.metric in words.lead]
     known = [d for d in lead if math.isfinite(d.gain.low)]
     if not known:
         return ["No comparison has two seeds or more, so no difference is told apart from chance."]
     apart = [d for d in known if d.apart]
-    names = [HEADS.get(name, name) for name in LEAD if any(d.metric == name for d in known)]
+    names = [words.head(name) for name in words.lead if any(d.metric == name for d in known)]
     said = [
         f"{len(apart)} of {len(known)} comparisons ({'; '.join(names)}; every pair of conditions) "
         f"exceed their 95{THIN}% interval over seeds. Chance alone would give "
         f"{0.05 * len(known):.1f} on average."
     ]
-    said += [_sentence(d) for d in sorted(apart, key=lambda d: LEAD.index(d.metric))]
+    in_order = sorted(apart, key=lambda d: words.lead.index(d.metric))
+    said += [_sentence(d, words.head(d.metric)) for d in in_order]
     if not apart:
         said.append("With these seeds no condition is shown to be better or worse than another.")
     return said
 
 
-def _sentence(one: Difference) -> str:
+def _sentence(one: Difference, head: str) -> str:
     way = "higher" if one.gain.value > 0 else "lower"
-    head = HEADS.get(one.metric, one.metric)
     low, high = sorted((abs(one.gain.low), abs(one.gain.high)))
     gain = Interval(abs(one.gain.value), low, high, 0.0)
     between = span(gain)
@@ -168,7 +190,7 @@ def _sentence(one: Difference) -> str:
 
 def render_ablation(inputs: AblationInputs) -> str:
     """The page."""
-    outcomes = inputs.outcomes
+    outcomes, words = inputs.outcomes, inputs.words
     found = {
         "table": bool(outcomes),
         "differences": len(conditions(outcomes)) > 1,
@@ -182,11 +204,11 @@ def render_ablation(inputs: AblationInputs) -> str:
         inputs=inputs,
         sections=sections,
         missing=missing,
-        heads=[HEADS.get(name, name) for name in metrics(outcomes)],
+        heads=[words.head(name) for name in metrics(outcomes)],
         sizes=_sizes(outcomes),
         rows=list(_rows(outcomes)),
-        statements=statements(outcomes) if found["differences"] else [],
-        against=_against_first(outcomes),
+        statements=statements(outcomes, words) if found["differences"] else [],
+        against=_against_first(outcomes, words),
         seeds=len({one.seed for one in outcomes}),
         lineage=lineage(inputs.manifests),
     )
@@ -215,10 +237,10 @@ def _rows(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
         yield {"condition": condition, "sizes": sizes, "cells": marked, "seeds": seeds}
 
 
-def _against_first(outcomes: Sequence[Outcome]) -> list[Difference]:
+def _against_first(outcomes: Sequence[Outcome], words: Wording) -> list[Difference]:
     """The leading metrics of every condition less the first's."""
     first = conditions(outcomes)[:1]
-    return [d for d in differences(outcomes) if [d.second] == first and d.metric in LEAD]
+    return [d for d in differences(outcomes) if [d.second] == first and d.metric in words.lead]
 
 
 def _plain(value: float) -> float | None:

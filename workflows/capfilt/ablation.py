@@ -20,6 +20,7 @@ from evaluators.report.ablation import Outcome
 from models.generation import GenerationConfig
 from pipelines.datasets import Dataset
 from pipelines.engines import ray_session
+from workflows.ablation import chosen, slug
 from workflows.capfilt import settings
 from workflows.capfilt.data import Sets, make_sets
 from workflows.capfilt.figures import caption_metrics
@@ -27,7 +28,7 @@ from workflows.capfilt.recipe import CapFiltConfig, caption_and_judge, decide, h
 from workflows.capfilt.report import write_ablation_report
 from workflows.capfilt.scores import captions_of, pairs_of, retrieved
 from workflows.job import Job
-from workflows.train import Schedule, texts, train_model
+from workflows.train import Schedule, seeded, texts, train_model
 
 Decoding = Literal["nucleus", "beam"]
 
@@ -79,20 +80,11 @@ class AblationConfig(CapFiltConfig):
             whole = pretrained(job, "pretrained", self, sets.web)
             outcomes = [
                 outcome(job, self, sets, whole, condition, seed)
-                for condition in chosen(self.conditions)
+                for condition in chosen(self.conditions, CONDITIONS)
                 for seed in self.seeds
             ]
         write_ablation_report(job, self, outcomes)
         job.console.summary(self.out)
-
-
-def chosen(names: tuple[str, ...]) -> list[Condition]:
-    """The conditions of those names, in the order of CONDITIONS. Raises ValueError for others."""
-    known = {condition.name: condition for condition in CONDITIONS}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"conditions={unknown}; legal: {list(known)}")
-    return [condition for name, condition in known.items() if name in names]
 
 
 def corpus_of(
@@ -120,11 +112,6 @@ def captioning(base: Captioning, decoding: Decoding) -> Captioning:
     return replace(base, generation=replace(base.generation, method="beam", beams=3), each=1)
 
 
-def slug(condition: Condition) -> str:
-    """Its name as part of a folder's."""
-    return condition.name.replace(", ", "-")
-
-
 def outcome(
     job: Job, config: AblationConfig, sets: Sets, whole: Dataset, condition: Condition, seed: int
 ) -> Outcome:
@@ -142,8 +129,3 @@ def outcome(
     metrics["corpus_images"] = corpus.manifest.rows
     metrics["corpus_texts"] = sum(1 for _ in texts(corpus))
     return Outcome(condition.name, seed, metrics, model.path)
-
-
-def seeded(schedule: Schedule, seed: int) -> Schedule:
-    """The same schedule with another seed."""
-    return replace(schedule, train=replace(schedule.train, seed=seed))

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from annotators.capfilt import Rule
-from evaluators.report.ablation import (
-    AblationInputs,
-    Outcome,
-    ablation_csv,
-    ablation_json,
-    render_ablation,
-)
+from evaluators.report.ablation import Outcome
 from evaluators.report.capfilt import render_capfilt
 from evaluators.report.capfilt_inputs import CapFiltInputs, CaptionTable, MetricLine, Swaps
 from evaluators.report.inputs import Run
@@ -24,10 +18,10 @@ from evaluators.report.lineage import ancestry
 from evaluators.report.tables import scores_csv, scores_json
 from evaluators.statistics import Interval
 from models.training.curve import read_curve
-from pipelines import datasets, storage
+from pipelines import storage
 from pipelines.datasets import Dataset, DatasetError, open_dataset
 from pipelines.hashing import config_dict
-from pipelines.records import SCORES
+from workflows.ablation import write_ablation
 from workflows.capfilt.answers import read_answers
 from workflows.capfilt.data import Sets
 from workflows.capfilt.examples import blocks, kept_shares, survey, text_funnel
@@ -189,52 +183,12 @@ def _runs(job: Job, names: Mapping[str, str]) -> Iterator[Run]:
 
 
 def write_ablation_report(job: Job, config: object, outcomes: list[Outcome]) -> str:
-    """Write report/ablation.html, ablation.json and ablation.csv; returns the page's path.
-
-    The figures go through a `scores` dataset in the job's folder ablation-scores, whose parents are
-    the held-out pairs and the models that the outcomes name.
-    """
-    held_out = open_dataset(job.at("held-out"))
-    models = dict.fromkeys(one.model for one in outcomes if one.model)
-    parents = [held_out, *(open_dataset(path) for path in models)]
-
-    def write(folder: str) -> Mapping[str, int]:
-        rows = [
-            {
-                "suite": "capfilt-ablation",
-                "dataset": "held-out",
-                "split": f"seed {one.seed}",
-                "metric": metric,
-                "model": one.condition,
-                "value": value,
-                "n": held_out.manifest.rows,
-                "standard_error": float("nan"),
-            }
-            for one in outcomes
-            for metric, value in one.metrics.items()
-        ]
-        table = pa.Table.from_pylist(rows, SCORES)
-        datasets.write_shard(posixpath.join(folder, "00000.parquet"), table)
-        return {}
-
-    scores = job.build(
-        "score ablation",
-        "scores",
-        lambda folder, _: write(folder),
-        folder="ablation-scores",
-        config={"outcomes": [[o.condition, o.seed, dict(o.metrics)] for o in outcomes]},
-        parents=parents,
-    )
-    inputs = AblationInputs(
+    """`workflows.ablation.write_ablation` on the held-out pairs in the job's folder."""
+    return write_ablation(
+        job,
+        config,
+        outcomes,
+        open_dataset(job.at("held-out")),
+        suite="capfilt-ablation",
         title="Does CapFilt pay? The ablation",
-        outcomes=outcomes,
-        pictures=held_out.manifest.rows,
-        created=_now(),
-        manifests=ancestry([scores], root=job.out),
-        config=config_dict(config),
-        commands=[f"sightmill trace {scores.path}"],
     )
-    folder = job.at("report")
-    _write(posixpath.join(folder, "ablation.json"), ablation_json(outcomes))
-    _write(posixpath.join(folder, "ablation.csv"), ablation_csv(outcomes))
-    return _write(posixpath.join(folder, "ablation.html"), render_ablation(inputs))

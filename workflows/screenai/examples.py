@@ -77,9 +77,9 @@ class ScreenExamplesConfig(ExamplesConfig):
         job.console.summary(self.out)
 
 
-def rows(screens: Dataset, config: ExamplesConfig, image: bool = True) -> Iterator[dict[str, Any]]:
-    """image_id, template, split and, if asked, image of every screen that has one, and `schema` as
-    text where the source has it.
+def rows(screens: Dataset, config: ExamplesConfig, images: bool) -> Iterator[dict[str, Any]]:
+    """image_id, template and split of every screen that has a picture, and that `image`, or else
+    its true or annotated `screen`, the schema as text.
 
     Raises ValueError for another kind of dataset.
     """
@@ -87,21 +87,24 @@ def rows(screens: Dataset, config: ExamplesConfig, image: bool = True) -> Iterat
     if name not in SOURCES:
         raise ValueError(f"{screens.path} holds {name}; legal: {' or '.join(SOURCES)}")
     key, truth = SOURCES[name], name == "screens"
-    columns = ["truth", "width", "height", "template", "split"] if truth else ["screen"]
-    columns += [key, "status", *(["image"] if image else [])]
+    columns = [key, *(["template", "split"] if truth else [])]
+    columns += ["image"] if images else ["truth", "width", "height"] if truth else ["screen"]
     chosen = _chosen(screens, key, config)
     for batch in screens.batches(columns, batch_size=16):
         for row in batch.to_pylist():
             if row[key] not in chosen:
                 continue
             held = uniform(config.mixture.seed, row[key], "held-out") < config.held_out
-            yield {
+            found = {
                 "image_id": row[key],
-                "image": row.get("image"),
                 "template": row.get("template", ""),
                 "split": row.get("split", "held-out" if held else "train"),
-                "schema": grammar.render(true_schema(row)) if truth else row["screen"],
             }
+            if images:
+                yield {**found, "image": row["image"]}
+            else:
+                schema = grammar.render(true_schema(row)) if truth else row["screen"]
+                yield {**found, "screen": schema}
 
 
 def _chosen(screens: Dataset, key: str, config: ExamplesConfig) -> set[str]:
@@ -120,10 +123,7 @@ def tasks_of(job: Job, config: ExamplesConfig, screens: Dataset) -> Dataset:
     """The `screen_tasks` that are given, or those written for the screens' schemas."""
     if config.tasks:
         return open_dataset(config.tasks)
-    found = [
-        {"image_id": row["image_id"], "screen": row["schema"]}
-        for row in rows(screens, config, image=False)
-    ]
+    found = [{name: row[name] for name in READS} for row in rows(screens, config, images=False)]
     table = pa.Table.from_pylist(found, pa.schema([(name, pa.string()) for name in READS]))
     writing = ScreenTasksConfig(config.screens, job.out, writer=config.writer, tasks=config.writing)
     load, identity = writer_at(writing)
@@ -153,7 +153,7 @@ def examples(
             for batch in tasks.batches(["image_id", "screen", "tasks"])
             for row in batch.to_pylist()
         }
-        for done, row in enumerate(rows(screens, config), 1):
+        for done, row in enumerate(rows(screens, config, images=True), 1):
             if row["split"] == split:
                 made, reason = example_row(row, of.get(row["image_id"]), mix)
                 dropped.update([reason] if reason else [])

@@ -11,16 +11,18 @@ import pytest
 
 from pipelines.datasets import Dataset, open_dataset
 from workflows import cli
-from workflows.capfilt.ablation import CONDITIONS, AblationConfig, chosen
+from workflows.ablation import chosen
+from workflows.capfilt.ablation import CONDITIONS, AblationConfig
 
 pytestmark = pytest.mark.timeout(900)  # eight runs of Ray Train, each some seconds to start
 
 
 def test_conditions_are_chosen_by_name() -> None:
-    assert [one.name for one in chosen(("both, beam", "none"))] == ["none", "both, beam"]
+    found = chosen(("both, beam", "none"), CONDITIONS)
+    assert [one.name for one in found] == ["none", "both, beam"]
     assert len({one.name for one in CONDITIONS}) == len(CONDITIONS)
     with pytest.raises(ValueError, match="; legal: "):
-        chosen(("all",))
+        chosen(("all",), CONDITIONS)
 
 
 def test_corpora_models_and_table(tmp_path: Path, sheets: Callable[..., Dataset]) -> None:
