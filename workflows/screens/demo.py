@@ -141,6 +141,8 @@ def make(job: Job, config: ScreensDemoConfig, times: Times) -> Made:
     written, mixture = _tasks(job, config, screens, schemas)
     times.note()
     scores = (detected, named, annotated)
+    gone = screens.manifest.config["missing"]
+    left_out += tuple(f"The package {name}: it could not be had." for name in gone)
     return Made(screens, elements, names, schemas, written, mixture, scores, left_out)
 
 
