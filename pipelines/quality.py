@@ -126,6 +126,8 @@ SUITES: dict[str, list[Expectation]] = {
         Expectation("ExpectColumnValueLengthsToBeBetween", "prompt", {"min_value": 1}),
         Expectation("ExpectColumnValueLengthsToBeBetween", "target", {"min_value": 1}),
     ],
+    "screen_examples": [_unique("image_id"), *_present("image_id", "screen")],
+    "screen_answers": [_unique("image_id"), *_present("image_id", "screen")],
     "pictures": [_unique("image_id"), _matches("image_id", ID), *_present("origin", "status")],
     "schemas": [
         _unique("image_id"),
