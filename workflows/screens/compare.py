@@ -10,27 +10,21 @@ or a canvas: what was read inside of true pictures counts on neither side.
 from __future__ import annotations
 
 import math
-import posixpath
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import pyarrow as pa
 
 from annotators.screen import grammar
 from annotators.screen.schema import Element, Schema
 from annotators.screen.truth import true_schema
 from evaluators.screen_texts import counts, word_f1, words
 from evaluators.screens import THRESHOLDS, Counts, annotation_f1, pair
-from pipelines.datasets import Dataset, write_shard
-from pipelines.records import SCORES
+from pipelines.datasets import Dataset
 from workflows.console import Update
 from workflows.job import Job
+from workflows.screens.scored import figure, write_scores
 
-SUITES = ("annotation", "reading")
-DATASET = "held-out templates"
-OURS = "ours"
 AT = THRESHOLDS[1]
 """IoU from which an element of a single screen counts as found."""
 PAINTED = ("IMAGE", "MAP")
@@ -121,9 +115,7 @@ def score_annotation(job: Job, folder: str, screens: Dataset, schemas: Dataset) 
 
     def write(path: str, update: Update) -> Mapping[str, int]:
         compared = list(beside(screens, schemas))
-        rows = [*_annotation(compared), *_reading(compared)]
-        table = pa.Table.from_pylist(rows, SCORES)
-        write_shard(posixpath.join(path, "00000.parquet"), table)
+        write_scores(path, [*_annotation(compared), *_reading(compared)])
         return {}
 
     config = {"thresholds": THRESHOLDS, "painted": PAINTED, "unsaid": UNSAID}
@@ -143,12 +135,12 @@ def _annotation(compared: Sequence[Beside]) -> Iterator[dict[str, Any]]:
         metric = f"f1 at IoU {threshold:g}"
         whole = annotation_f1(sides, threshold)
         spread = whole.f1.standard_error
-        yield _row("annotation", "all classes", metric, whole.f1.value, whole.counts.true, spread)
+        yield figure("annotation", "all classes", metric, whole.f1.value, whole.counts.true, spread)
         apart = annotation_f1(sides, threshold, same_class=False)
         spread = apart.f1.standard_error
-        yield _row("annotation", "one class", metric, apart.f1.value, apart.counts.true, spread)
+        yield figure("annotation", "one class", metric, apart.f1.value, apart.counts.true, spread)
         for kind, one in whole.by_class.items():
-            yield _row("annotation", kind, metric, one.f1, one.true)
+            yield figure("annotation", kind, metric, one.f1, one.true)
 
 
 def _reading(compared: Sequence[Beside]) -> Iterator[dict[str, Any]]:
@@ -162,24 +154,9 @@ def _reading(compared: Sequence[Beside]) -> Iterator[dict[str, Any]]:
     for name, of in sorted(groups.items()):
         whole = word_f1([one.words() for one in of])
         found = whole.counts
-        yield _row("reading", name, "word f1", whole.f1.value, found.true, whole.f1.standard_error)
-        yield _row("reading", name, "word precision", found.precision, found.predicted)
-        yield _row("reading", name, "word recall", found.recall, found.true)
-
-
-def _row(
-    suite: str, split: str, metric: str, value: float, n: int, error: float = math.nan
-) -> dict[str, Any]:
-    return {
-        "suite": suite,
-        "dataset": DATASET,
-        "split": split,
-        "metric": metric,
-        "model": OURS,
-        "value": value,
-        "n": n,
-        "standard_error": error,
-    }
+        yield figure("reading", name, "word f1", whole.f1.value, found.true, whole.f1.standard_error)
+        yield figure("reading", name, "word precision", found.precision, found.predicted)
+        yield figure("reading", name, "word recall", found.recall, found.true)
 
 
 def worst(compared: Sequence[Beside], most: int) -> list[Beside]:

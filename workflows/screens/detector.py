@@ -12,7 +12,6 @@ without classes.
 from __future__ import annotations
 
 import csv
-import math
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +25,12 @@ from annotators.screen.classes import CLASSES
 from annotators.screen.detector import CONFIG, WEIGHTS, Detect, Detecting
 from annotators.screen.detector_training import DetectorConfig, export_yolo, train
 from evaluators.detection import Predicted, True_, detection_score
-from pipelines.datasets import Dataset, open_dataset, write_shard
+from pipelines.datasets import Dataset, open_dataset
 from pipelines.hashing import hash_json
-from pipelines.records import SCORES
 from pipelines.storage import file_sha256
 from workflows.console import Console, Update
 from workflows.job import Job
+from workflows.screens.scored import OURS, figure, write_scores
 
 LEAST = 50
 """True boxes on the held-out screens that a class must have for the mean to count it."""
@@ -129,13 +128,12 @@ def score_detectors(
     """
 
     def write(path: str, update: Update) -> Mapping[str, int]:
-        rows = list(_rows("ours", held_out(screens, Detect(detector.path, SCORING)), classes=True))
+        rows = list(_rows(OURS, held_out(screens, Detect(detector.path, SCORING)), classes=True))
         for number, (name, weights) in enumerate(others.items(), 1):
             update(number, len(others) + 1, name)
             other = Detect(weights, Detecting(confidence=SCORING.confidence, any_name=True))
             rows += _rows(name, held_out(screens, other), classes=False)
-        table = pa.Table.from_pylist(rows, SCORES)
-        write_shard(posixpath.join(path, "00000.parquet"), table)
+        write_scores(path, rows)
         return {}
 
     return job.build(
@@ -161,29 +159,14 @@ def _rows(model: str, found: Iterable[Screen], classes: bool) -> Iterator[dict[s
         score = detection_score(kept, least=LEAST, one_class=one_class)
         spread = score.map50.standard_error
         true = sum(one.true for one in score.by_class.values())
-        yield _row(model, view, "ap50", score.map50.value, true, spread)
-        yield _row(model, view, "ap50_95", score.map, true)
+        yield figure(SUITE, view, "ap50", score.map50.value, true, spread, model=model)
+        yield figure(SUITE, view, "ap50_95", score.map, true, model=model)
         for kind, one in score.by_class.items():
             name = kind if view == ALL else view
-            yield _row(model, name, "recall50", one.recall50, one.true)
+            yield figure(SUITE, name, "recall50", one.recall50, one.true, model=model)
             if view == ALL:
-                yield _row(model, name, "ap50", one.ap50, one.true)
-                yield _row(model, name, "ap50_95", one.ap, one.true)
-
-
-def _row(
-    model: str, split: str, metric: str, value: float, n: int, error: float = math.nan
-) -> dict[str, Any]:
-    return {
-        "suite": SUITE,
-        "dataset": "held-out templates",
-        "split": split,
-        "metric": metric,
-        "model": model,
-        "value": value,
-        "n": n,
-        "standard_error": error,
-    }
+                yield figure(SUITE, name, "ap50", one.ap50, one.true, model=model)
+                yield figure(SUITE, name, "ap50_95", one.ap, one.true, model=model)
 
 
 def _pressed(screen: Screen) -> Screen:
@@ -228,9 +211,9 @@ def show(console: Console, scores: Dataset) -> None:
     table = Table(title="held-out templates, ours", title_justify="left")
     for name in ("class", "AP@50", "AP@50-95", "recall@50", "true", "counted"):
         table.add_column(name, justify="left" if name == "class" else "right")
-    kinds = {split: row["n"] for (_, split, _), row in rows.items() if split in CLASSES}
+    kinds = {split: r["n"] for (_, split, _), r in rows.items() if split in CLASSES}
     for kind, true in sorted(kinds.items(), key=lambda item: -item[1]):
         metrics = ("ap50", "ap50_95", "recall50")
-        figures = (f"{rows['ours', kind, metric]['value']:.3f}" for metric in metrics)
+        figures = (f"{rows[OURS, kind, metric]['value']:.3f}" for metric in metrics)
         table.add_row(kind, *figures, f"{true:,}", "yes" if true >= LEAST else "")
     console.terminal.print(table)

@@ -41,20 +41,22 @@ from models.training.loaders import LoaderConfig
 from models.training.loop import TrainConfig
 from models.training.optimizer import OptimizerConfig
 from models.vision.resnet import ResNetConfig
-from pipelines.datasets import Dataset, write_shard
+from pipelines.datasets import Dataset
 from pipelines.engines import Engines, ray_session
 from pipelines.hashing import hash_json
-from pipelines.records import SCORES, record_id
+from pipelines.records import record_id
 from pipelines.storage import file_sha256, write_bytes, write_json
 from workflows.console import Update
 from workflows.demo_web import packages
 from workflows.flags import EngineFlags
 from workflows.job import Job
 from workflows.screens.drawings import FAMILIES, Crops, Part, counts, crops, drawings
+from workflows.screens.scored import figure, write_scores
 from workflows.train import Schedule, train_model
 
 CLASSES = (*types(), NONE)
 SUITE = "icons"
+UNSEEN = "unseen families"
 METRICS = ("top_1", "right", "wrong", "false_names")
 """Of the scores: the fields of `Score`."""
 NETWORK = ResNetConfig((64, 64), layers=(1, 2, 2, 1), width=16, head_width=32)
@@ -271,21 +273,11 @@ def score_icons(job: Job, names: Dataset, labelled: Dataset) -> Dataset:
     def write(path: str, update: Update) -> Mapping[str, int]:
         scores = score(IconNames(names.path), labelled)
         rows = [
-            {
-                "suite": SUITE,
-                "dataset": "unseen families",
-                "split": family,
-                "metric": metric,
-                "model": "ours",
-                "value": one.value,
-                "n": one.n,
-                "standard_error": one.standard_error,
-            }
+            figure(SUITE, family, metric, one.value, one.n, one.standard_error, dataset=UNSEEN)
             for family, of in scores.items()
             for metric, one in vars(of).items()
         ]
-        table = pa.Table.from_pylist(rows, SCORES)
-        write_shard(posixpath.join(path, "00000.parquet"), table)
+        write_scores(path, rows)
         return {}
 
     return job.build("score icons", "scores", write, parents=[names, labelled])
@@ -296,14 +288,17 @@ def show(job: Job, scores: Dataset) -> None:
     table = Table(title="icon families never seen", title_justify="left")
     for name in ("family", "icons", "top-1", "named right", "named wrong", "others", "false names"):
         table.add_column(name, justify="left" if name == "family" else "right")
-    rows = {(row["split"], row["metric"]): row for row in scores.table().to_pylist()}
+    rows = {(one["split"], one["metric"]): one for one in scores.table().to_pylist()}
     for family in dict.fromkeys(split for split, _ in rows):
-        of = {metric: rows[family, metric] for metric in METRICS}
-        figures = (_percent(of[metric]) for metric in METRICS[:3])
-        others = (f"{of['false_names']['n']:,}", _percent(of["false_names"]))
-        table.add_row(family, f"{of['top_1']['n']:,}", *figures, *others)
+        top_1, right, wrong, false = (rows.get((family, metric)) for metric in METRICS)
+        named = (_many(top_1), *map(_percent, (top_1, right, wrong)))
+        table.add_row(family, *named, _many(false), _percent(false))
     job.console.terminal.print(table)
 
 
-def _percent(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['value']:.1f} ± {100 * row['standard_error']:.1f}"
+def _many(one: Mapping[str, Any] | None) -> str:
+    return "0" if one is None else f"{one['n']:,}"
+
+
+def _percent(one: Mapping[str, Any] | None) -> str:
+    return "" if one is None else f"{100 * one['value']:.1f} ± {100 * one['standard_error']:.1f}"
