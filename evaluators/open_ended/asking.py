@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,21 +77,21 @@ def plainly(
     config: EmbedConfig, seed: int = 0,
 ) -> Extra:  # fmt: skip
     """The suite captioning or vqa: every writer that can, over every set, without examples."""
-    found: dict[tuple[QuestionSet, str], Dataset] = {}
+    found: list[tuple[QuestionSet, str, Dataset]] = []
     for writer in writers:
         for one in sets if suite in writer.reads else ():
             where = posixpath.join(out, "answers", folder_name(writer.name), suite, one.name)
-            found[one, writer.name] = answers(
-                writer, one.dataset, Prompting({}), where, config, {"shots": 0}
-            )
+            plan = {"shots": 0}
+            told = answers(writer, one.dataset, Prompting({}), where, config, plan)
+            found.append((one, writer.name, told))
 
     def rows() -> Iterator[dict[str, Any]]:
-        for (one, model), dataset in found.items():
-            told = dataset.table().to_pylist()
-            for part, metric, rate in figures(one.task, told, RESAMPLES, seed):
+        for one, model, dataset in found:
+            answered = dataset.table().to_pylist()
+            for part, metric, rate in figures(one.task, answered, RESAMPLES, seed):
                 yield score_row((suite, one.name, part, metric), model, rate)
 
-    return Extra(suite, tuple(found.values()), rows, [RESAMPLES, seed])
+    return Extra(suite, tuple(one[-1] for one in found), rows, [RESAMPLES, seed])
 
 
 def few_shot(
@@ -99,7 +99,7 @@ def few_shot(
     prompting: FewShot, eye: Contender | None = None, seed: int = 0,
 ) -> Extra:  # fmt: skip
     """The suite few-shot. `eye`: the CLIP whose embeddings say which pictures are alike."""
-    found: dict[tuple[QuestionSet, str, Prompt], Dataset] = {}
+    found: list[tuple[QuestionSet, str, Prompt, Dataset]] = []
     for one in sets if any(FEW_SHOT in writer.reads for writer in writers) else ():
         seen = functools.cache(functools.partial(_seen, one.dataset, eye, config))
         asked, examples = asked_and_examples(list(_rows_of(one.dataset)))
@@ -109,17 +109,13 @@ def few_shot(
             for writer in writers:
                 if FEW_SHOT in writer.reads:
                     where = _folder(out, writer.name, one.name, prompt)
-                    found[one, writer.name, prompt] = answers(
-                        writer,
-                        one.dataset,
-                        Prompting(shots, prompt.pictures),
-                        where,
-                        config,
-                        {"prompt": asdict(prompt), "eye": _identity(eye, prompt)},
-                    )
+                    plan = {"prompt": asdict(prompt), "eye": _identity(eye, prompt)}
+                    how = Prompting(shots, prompt.pictures)
+                    told = answers(writer, one.dataset, how, where, config, plan)
+                    found.append((one, writer.name, prompt, told))
     return Extra(
         FEW_SHOT,
-        tuple(found.values()),
+        tuple(one[-1] for one in found),
         lambda: _over_prompts(found, seed),
         [RESAMPLES, seed, asdict(prompting)],
     )
@@ -148,11 +144,11 @@ def _rows_of(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
 
 
 def _over_prompts(
-    found: Mapping[tuple[QuestionSet, str, Prompt], Dataset], seed: int
+    found: Sequence[tuple[QuestionSet, str, Prompt, Dataset]], seed: int
 ) -> Iterator[dict[str, Any]]:
     """A row a set, model, number of examples, rule and metric: the mean over seeds."""
     by_place: dict[tuple[str, str, str, str], list[Any]] = {}
-    for (one, model, prompt), dataset in found.items():
+    for one, model, prompt, dataset in found:
         told = dataset.table().to_pylist()
         for part, metric, rate in figures(one.task, told, RESAMPLES, seed):
             if part == "all":

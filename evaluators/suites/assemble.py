@@ -36,15 +36,15 @@ def suites_of(
     classified = {k: v for k, v in named.items() if v.spec.kind == "classification"}
     suites: list[Suite] = []
     if "zero-shot" in protocols and classified:
-        sets = {name: _source(one) for name, one in classified.items()}
+        sets = {name: source_of(one) for name, one in classified.items()}
         suites.append(Classification("zero-shot", sets, NAME_ALONE))
     if "shift" in protocols:
         suites += [_shift(n, one, named) for n, one in named.items() if one.spec.kind == "shift"]
     if "probe" in protocols:
-        sets = {n: _source(one, "") for n, one in classified.items() if _has_train(one)}
+        sets = {n: source_of(one, "") for n, one in classified.items() if _has_train(one)}
         suites += [Probe("probe", sets, shots, seeds)] if sets else []
     if "retrieval" in protocols:
-        pairs = {n: _source(one) for n, one in named.items() if one.spec.kind == "retrieval"}
+        pairs = {n: source_of(one) for n, one in named.items() if one.spec.kind == "retrieval"}
         suites += [Retrieval("retrieval", pairs)] if pairs else []
     return suites
 
@@ -58,7 +58,8 @@ def _has_train(one: FoundSet) -> bool:
     return {"train", "test"} <= set(one.audit.sizes)
 
 
-def _source(one: FoundSet, split: str = "test") -> Source:
+def source_of(one: FoundSet, split: str = "test") -> Source:
+    """A found set as suites take it; an empty split takes all."""
     spec = one.spec
     return Source(one.dataset, split, one.classes, one.said, one.templates, spec.metric)
 
@@ -66,7 +67,7 @@ def _source(one: FoundSet, split: str = "test") -> Source:
 def _shift(name: str, one: FoundSet, named: Mapping[str, FoundSet]) -> Classification:
     """A shift and, over its own classes, its set in distribution; alone where that is missing."""
     beside = next((n for n, it in named.items() if it.spec.name == one.spec.shift_of), None)
-    sets = {name: _source(one)}
+    sets = {name: source_of(one)}
     if beside is None or not set(one.classes) <= set(named[beside].classes):
         return Classification(f"shift {name}", sets, NAME_ALONE)
     inside = named[beside]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evaluators.contenders import Contender
 from evaluators.suites.labelled import Picture, build_labelled
 from pipelines.datasets import Dataset
 
@@ -83,3 +84,9 @@ def make_labelled(tmp_path: Path) -> LabelledMaker:
 def square_fixture() -> Callable[..., bytes]:
     """`square`, for tests in folders below this one."""
     return square
+
+
+@pytest.fixture
+def colour_eye() -> Contender:
+    """`ColourEncoder` as a contender."""
+    return Contender("eye", ColourEncoder, settings="colours")
