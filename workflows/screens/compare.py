@@ -154,7 +154,8 @@ def _reading(compared: Sequence[Beside]) -> Iterator[dict[str, Any]]:
     for name, of in sorted(groups.items()):
         whole = word_f1([one.words() for one in of])
         found = whole.counts
-        yield figure("reading", name, "word f1", whole.f1.value, found.true, whole.f1.standard_error)
+        spread = whole.f1.standard_error
+        yield figure("reading", name, "word f1", whole.f1.value, found.true, spread)
         yield figure("reading", name, "word precision", found.precision, found.predicted)
         yield figure("reading", name, "word recall", found.recall, found.true)
 

@@ -78,7 +78,7 @@ def pictures_of(job: Job, screens: Dataset, split: str) -> Dataset:
 
         for number, table in enumerate(_parts(rows())):
             write_shard(posixpath.join(folder, f"{number:05d}.parquet"), table)
-        return dropped
+        return dict(dropped)
 
     return job.build(
         f"{split} pictures", "pictures", write, config={"split": split}, parents=[screens]
