@@ -12,6 +12,7 @@ from typing import Any
 
 from evaluators.report.cards.page import CardPage
 from evaluators.robustness import Robustness
+from evaluators.testbed import Against
 from pipelines.web.head_tail import HeadTail
 
 Row = Mapping[str, Any]
@@ -110,6 +111,8 @@ class ReportInputs:
     scores: Sequence[Row] = ()
     """Rows of the `scores` dataset."""
     shifts: Sequence[Shift] = ()
+    testbed: Sequence[Against] = ()
+    """The model among a table of ImageNet classifiers: `evaluators.testbed.against_testbed`."""
     namings: Sequence[Naming] = ()
     mistakes: Sequence[Naming] = ()
     """The surest wrong answers, set by set: `evaluators.report.examples.mistakes`."""
@@ -124,6 +127,10 @@ class ReportInputs:
     """Classes with the lowest accuracy: `evaluators.views.worst_classes`."""
     confusions: Sequence[Row] = ()
     """Commonest mistakes: `evaluators.views.common_confusions`."""
+    fine_tuned: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Full fine-tuning against zero-shot, a table a title: `evaluators.fine_tuned`."""
+    bias: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Probes on faces by group, a table a title: `evaluators.bias`."""
     overlap: Sequence[Row] = ()
     """Contamination check, a row an evaluation set; its keys are the table's columns."""
     overlap_method: str = ""

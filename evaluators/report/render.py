@@ -18,6 +18,8 @@ from evaluators.report.inputs import ReportInputs
 from evaluators.report.lineage import lineage
 from evaluators.report.pictures import data_uri
 from evaluators.report.tables import score_tables
+from evaluators.report.testbed_chart import testbed_chart
+from evaluators.testbed import testbed_rows
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,12 +31,15 @@ SECTIONS = {
     "training": ("Training", "no training curve was given"),
     "scores": ("Scores", "nothing was scored"),
     "shift": ("Shift", "no shift was scored"),
+    "testbed": ("ImageNet's testbed", "no table of the testbed was given, or no shift of ImageNet"),
+    "fine_tuned": ("Fine-tuning", "the image tower was fine-tuned on no set"),
     "shots": ("Zero-shot against learning", "no set was probed"),
     "classes": ("Classes and confusions", "no view of the classes was given"),
     "significance": ("Significance", "no second model was compared"),
     "namings": ("Zero-shot answers", "no zero-shot answers were given"),
     "mistakes": ("Surest mistakes", "no wrong zero-shot answers were given"),
     "matches": ("Retrieval answers", "no retrieval answers were given"),
+    "bias": ("Bias probes", "no faces with groups were found"),
     "quality": ("Quality", "no manifests were given"),
     "sets": ("Evaluation sets", "no list of evaluation sets was given"),
     "overlap": ("Contamination", "overlap of tests and corpus was not checked"),
@@ -54,6 +59,8 @@ def present(inputs: ReportInputs) -> dict[str, bool]:
         "training": any(len(run.lines) > 1 for run in inputs.runs),
         "scores": inputs.scores,
         "shift": inputs.shifts,
+        "testbed": inputs.testbed,
+        "fine_tuned": any(inputs.fine_tuned.values()),
         "shots": shot_charts.shot_sets(inputs.shots),
         "classes": inputs.classes or inputs.confusions,
         "significance": inputs.significance,
@@ -61,6 +68,7 @@ def present(inputs: ReportInputs) -> dict[str, bool]:
         "namings": inputs.namings,
         "mistakes": inputs.mistakes,
         "matches": inputs.matches,
+        "bias": any(inputs.bias.values()),
         "quality": any(m.get("quality") for m in inputs.manifests.values()),
         "overlap": inputs.overlap,
         "described": inputs.descriptions,
@@ -85,6 +93,8 @@ def render(inputs: ReportInputs) -> str:
         lineage=lineage(inputs.manifests),
         charts=charts,
         shot_charts=shot_charts,
+        testbed_chart=testbed_chart,
+        testbed_rows=testbed_rows,
     )
 
 

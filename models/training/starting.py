@@ -2,6 +2,7 @@
 encoders, or a frozen part.
 
     a CLIP                          into Pic2Word and DALL-E 2, which hold it whole
+    a ViT, CLIP, BLIP               its image encoder into a classifier, whose head is new
     a ViT, CLIP, BLIP, classifier   its ViT into BLIP-2, which keeps the blocks that it has
     BLIP-2's first stage            into the second, without its text side
     a GPT                           into Flamingo
@@ -87,6 +88,12 @@ def _of_part(
         text = ("vocab_size", "context_length", "end", "decode")
         _same(ours, dataclasses.asdict(former), "former", path, (*ONLY_TRAINED, *text))
         return drawn | first_stage(tensors)
+    if isinstance(config, ClassifierConfig) and isinstance(
+        there, ViTConfig | CLIPConfig | BLIPConfig
+    ):
+        tower = there if isinstance(there, ViTConfig) else there.vision
+        _same(config.vision, tower, "vision", path)
+        return _within(drawn, "encoder.", _own(there, tensors))
     encoders = ViTConfig | CLIPConfig | BLIPConfig | ClassifierConfig
     if isinstance(config, BLIP2Config | BLIP2LanguageConfig) and isinstance(there, encoders):
         return _image_encoder(drawn, config.vision, there, tensors, path)
@@ -115,6 +122,12 @@ def _within(drawn: Tensors, prefix: str, tensors: Tensors) -> Tensors:
     return others | {prefix + name: tensor for name, tensor in tensors.items()}
 
 
+def _own(there: ModelConfig, tensors: Tensors) -> Tensors:
+    """The image encoder's tensors of a checkpoint, under the encoder's own names."""
+    prefix = next((part for kind, part in TOWERS.items() if isinstance(there, kind)), "")
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
 def _image_encoder(
     drawn: Tensors, wanted: ViTConfig, there: ModelConfig, tensors: Tensors, path: str
 ) -> Tensors:
@@ -126,8 +139,7 @@ def _image_encoder(
         raise WeightsError(f"{path} does not fit: vision.depth={wanted.depth}, there {found.depth}")
     whole = found.depth == wanted.depth
     _same(wanted, dataclasses.replace(found, depth=wanted.depth), "vision", path)
-    prefix = next((part for kind, part in TOWERS.items() if isinstance(there, kind)), "")
-    own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    own = _own(there, tensors)
     kept = {n: t for n, t in own.items() if not _after(n, wanted.depth)}
     norm = {n: kept.pop(n) for n in list(kept) if n.startswith("norm_after.")}
     out = _within(drawn, "image_tower.", kept)

@@ -20,6 +20,8 @@ from evaluators.report.inputs import (
     Stage,
 )
 from evaluators.robustness import Outcome, robustness
+from evaluators.statistics import Interval
+from evaluators.testbed import Against, Entry, against
 from pipelines.web.head_tail import HeadTail
 
 
@@ -76,6 +78,13 @@ def simulated_shift() -> Shift:
     return Shift("concepts", "known", "unseen", found, ("supervised", "pixels"))
 
 
+def simulated_testbed() -> Against:
+    """Three standard models on a line, and the model above it."""
+    shown = [Entry(f"net {i}", "standard", 0.6 + 0.1 * i, 0.3 + 0.1 * i) for i in range(3)]
+    sides = [Interval(value, value, value, 0.01) for value in (0.7, 0.5)]
+    return against("imagenetv2", "CLIP", *sides, [*shown, Entry("more", "more data", 0.7, 0.45)])
+
+
 @pytest.fixture
 def inputs() -> ReportInputs:
     return ReportInputs(
@@ -125,6 +134,7 @@ def inputs() -> ReportInputs:
         classes=[{"set": "digits", "class": "7", "accuracy": 0.25}],
         confusions=[{"set": "digits", "truth": "7", "answer": "1", "times": 12}],
         shifts=[simulated_shift()],
+        testbed=[simulated_testbed()],
         namings=[
             Naming(drawing(2), "owl", [("owl", 0.8), ("cat", 0.1)], 0, "unseen"),
             Naming(b"no image", "bat", [("mouse", 0.6), ("bat", 0.2)], 1, "unseen"),
@@ -135,6 +145,8 @@ def inputs() -> ReportInputs:
             Match("an owl", drawing(4), [("a bat", None, False)], 7),
         ],
         overlap=[{"test_set": "unseen", "images": 1500, "near_duplicates": 0, "share": 0.25}],
+        fine_tuned={"Under shift": [{"set": "digits", "shift": "fonts", "robustness lost": 4.5}]},
+        bias={"denigration": [{"by": "race", "group": "White", "n": 9, "share, %": 11.1}]},
         overlap_method="Perceptual hash.",
         descriptions=[
             CardPage("Model card of clip", "A CLIP.", [Section("Not for", ["Surveillance."])])
