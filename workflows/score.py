@@ -2,6 +2,11 @@
 
     sightmill score --checkpoint runs/demo/clip --data ROOT --packages --out scores \\
         --suite zero-shot,shift,probe,retrieval
+    sightmill score --checkpoint pic2word --packages --out composed
+    sightmill score --checkpoint blip2 --open.beside gpt --data ROOT --suite captioning,vqa --out s
+    sightmill score --checkpoint flamingo --open.beside clip --open.eye clip --data ROOT --out shots
+    sightmill score --checkpoint dalle2 --open.eye clip --data ROOT --out drawn
+    sightmill score --checkpoint http://gpu:8000/v1 --data ROOT --suite captioning,vqa --out server
 
 A data root holds sets in their published layouts, in CLIP_benchmark's WebDataset layout, or as
 `labelled` datasets under the catalogue's names; a folder that is a `labelled` dataset itself is
@@ -16,8 +21,7 @@ import datetime
 import posixpath
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluators.baselines import pixel_probe
@@ -32,25 +36,26 @@ from evaluators.report.inputs import ReportInputs
 from evaluators.report.lineage import ancestry
 from evaluators.report.write import write_report
 from evaluators.score import ScoreConfig, Scored, score
-from evaluators.suites.assemble import PROTOCOLS, suites_of
-from evaluators.suites.catalogue import catalogue
-from evaluators.suites.found import Audit, FoundSet, find
-from evaluators.suites.kinds import Classification, Source, Suite
+from evaluators.suites.found import Audit
+from evaluators.suites.kinds import Suite
 from evaluators.suites.prompts import EVERY_STYLE
 from evaluators.views import audit_rows, common_confusions, significance, worst_classes
-from pipelines import datasets, hashing, storage
-from pipelines.datasets import Dataset, open_dataset
+from pipelines import hashing, storage
+from pipelines.datasets import Dataset
 from pipelines.engines import Engines, ray_session
 from workflows.console import Console
 from workflows.demo_web.packages import CACHE
 from workflows.flags import EngineFlags
+from workflows.scoreboard.abilities import SERVER, kind_of, model_name, suites_for
 from workflows.scoreboard.corpora import corpora, method, overlap_views
-from workflows.scoreboard.packaged import packaged
+from workflows.scoreboard.open_suites import OpenConfig, OpenRun
+from workflows.scoreboard.open_suites import run as answered
+from workflows.scoreboard.sets import Gathered, gather, tell
 
 if TYPE_CHECKING:
     from models.pixels import Fit
 
-MODEL, PIXELS, GIVEN = "CLIP", "logistic regression on pixels", "given"
+MODEL, PIXELS = "CLIP", "logistic regression on pixels"
 INTRODUCTION = (
     "How a model answers on public evaluation sets. That it names these pictures says nothing of "
     "faces, persons or places: it was not tested for surveillance, identification or decisions "
@@ -61,16 +66,17 @@ SCORING = ScoreConfig(embed=EmbedConfig(workers=2))
 
 @dataclass(frozen=True)
 class ScoreRecipe:
-    """Score a checkpoint: zero-shot, under shift, probed, in retrieval."""
+    """Score a checkpoint: what it names, finds, composes, writes, answers or draws."""
 
     checkpoint: str
-    """Folder of a CLIP: ours, Hugging Face's or open_clip's."""
+    """Folder of a model, ours or published, or the address of a server with a chat API."""
     out: str
     """Folder of the embeddings, predictions, scores and the report."""
     data: tuple[str, ...] = ()
     """Data roots, and folders of labelled datasets."""
-    suite: str = ",".join(PROTOCOLS)
-    """Protocols, a comma between them."""
+    suite: str = ""
+    """Protocols, a comma between them: zero-shot, shift, probe, retrieval, composed, captioning,
+    vqa, few-shot, generation; empty: those that the checkpoint is made for."""
     only: tuple[str, ...] = ()
     """Names of the catalogue's sets to look for; empty: all."""
     packages: bool = False
@@ -95,6 +101,8 @@ class ScoreRecipe:
     """Images a class that are learnt from, beside all of them."""
     seeds: int = 3
     """Draws of those images."""
+    open: OpenConfig = field(default_factory=OpenConfig)
+    """Of models that compose, write or draw."""
     config: ScoreConfig = SCORING
     """Batches, workers and bootstrap; without a folder of its own the cache is OUT/embeddings."""
     engines: EngineFlags = field(default_factory=Engines)
@@ -103,22 +111,46 @@ class ScoreRecipe:
     def run(self) -> None:
         """Run the recipe."""
         console = Console()
-        suites, audits = gather(self, console)
-        storage.write_json(posixpath.join(self.out, "sets.json"), [asdict(a) for a in audits])
-        if not suites:
-            raise ValueError(f"no set to score below {list(self.data)}; see {self.out}/sets.json")
-        models = contenders(self, suites)
+        kind = kind_of(self.checkpoint)
+        asked, refused = suites_for(kind, self.suite)
+        for line in refused:
+            console.say(line)
         engine = ray_session(self.engines) if self.config.embed.workers else nullcontext()
         with engine:
+            sets = gather(self, asked, console)
+            extras, audits = answered(asked, open_run(self, kind, sets))
+            audits = [*sets.audits, *audits]
+            tell(audits, self, console)
+            if not sets.suites and not extras:
+                raise ValueError(f"no set to score below {[*self.data]}; see {self.out}/sets.json")
+            models = contenders(self, sets.suites) if sets.suites else []
             found: list[Scored] = []
 
             def make(_: object) -> Dataset:
-                found.append(score(models, suites, self.out, config_of(self)))
+                found.append(score(models, sets.suites, self.out, config_of(self), extras))
                 return found[0].scores
 
             show(console.stage("score", make), console)
-        page = report(self, found[0], suites, audits)
+        page = report(self, found[0], sets.suites, audits)
         console.say(f"Report: {page}")
+
+
+def open_run(recipe: ScoreRecipe, kind: str, sets: Gathered) -> OpenRun:
+    """What the open-ended suites are asked of and with."""
+    return OpenRun(
+        model_name(recipe.checkpoint),
+        kind,
+        recipe.checkpoint,
+        recipe.fit,
+        sets.roots,
+        recipe.out,
+        config_of(recipe).embed,
+        recipe.open,
+        recipe.only,
+        recipe.damaged == "score",
+        sets.classified,
+        sets.captioned,
+    )
 
 
 def config_of(recipe: ScoreRecipe) -> ScoreConfig:
@@ -126,63 +158,6 @@ def config_of(recipe: ScoreRecipe) -> ScoreConfig:
     config = recipe.config
     cache = config.embed.cache or posixpath.join(recipe.out, "embeddings")
     return replace(config, embed=replace(config.embed, cache=cache))
-
-
-def gather(recipe: ScoreRecipe, console: Console) -> tuple[list[Suite], list[Audit]]:
-    """The suites to score, and of every set in the catalogue what was found."""
-    given = [path for path in recipe.data if is_dataset(path)]
-    roots = [Path(path) for path in recipe.data if path not in given]
-    if recipe.packages:
-        roots.append(Path(recipe.out) / "packages")
-        with console.task("packages"):
-            left_out = packaged(Path(recipe.cache), roots[-1])
-        for name, why in left_out.items():
-            console.say(f"without {name}: {why}")
-    found, audits = _found(recipe, roots)
-    protocols = [name for name in recipe.suite.split(",") if name]
-    suites = suites_of(found, protocols, recipe.shots, recipe.seeds)
-    for audit in audits:
-        if audit.status == "damaged":
-            for damage in audit.damage:
-                console.say(f"{audit.name}: {damage.kind} {damage.count:,}: {damage.examples}")
-    gone = [audit.name for audit in audits if audit.status == "missing"]
-    if roots and gone:
-        console.say(f"missing, see {recipe.out}/sets.json: {', '.join(gone)}")
-    return [*_given(recipe, given), *suites], audits
-
-
-def is_dataset(path: str) -> bool:
-    """Whether a folder is a dataset of ours."""
-    fs, inner = storage.filesystem(posixpath.join(path, datasets.MANIFEST))
-    return bool(fs.get_file_info(inner).is_file)
-
-
-def _found(recipe: ScoreRecipe, roots: Sequence[Path]) -> tuple[list[FoundSet], list[Audit]]:
-    unknown = sorted(set(recipe.only) - set(catalogue()))
-    if unknown:
-        raise ValueError(f"sets {unknown}; legal: {', '.join(catalogue())}")
-    found: list[FoundSet] = []
-    audits: list[Audit] = []
-    for spec in catalogue().values():
-        if recipe.only and spec.name not in recipe.only:
-            continue
-        tried = [find(spec, root, posixpath.join(recipe.out, "sets")) for root in roots]
-        here = [one for one in tried if isinstance(one, FoundSet)]
-        other = [one for one in tried if isinstance(one, Audit)]
-        best = here[0].audit if here else min(other, key=lambda a: a.status, default=None)
-        audits += [best] if best else []
-        if here and (here[0].audit.status == "ok" or recipe.damaged == "score"):
-            found.append(here[0])
-    return found, audits
-
-
-def _given(recipe: ScoreRecipe, paths: Sequence[str]) -> list[Suite]:
-    sets = {posixpath.basename(p.rstrip("/")): Source(open_dataset(p)) for p in paths}
-    if not sets:
-        return []
-    inside = recipe.in_distribution
-    shifts = tuple(name for name in sets if inside not in ("", name))
-    return [Classification(GIVEN, sets, recipe.templates, inside or None, shifts)]
 
 
 def contenders(recipe: ScoreRecipe, suites: Sequence[Suite]) -> list[Contender]:
@@ -202,18 +177,19 @@ def report(
 ) -> str:
     """Write the report and what stands beside it; returns the page's path."""
     answers, rows = scored.answers(), scored.scores.table().to_pylist()
+    model, is_server = model_name(recipe.checkpoint), kind_of(recipe.checkpoint) == SERVER
     views: dict[str, list[dict[str, Any]]] = {
         "audits": list(audit_rows(audits)),
-        "significance": list(significance(answers, MODEL, recipe.config.seed)),
-        "classes": list(worst_classes(answers, MODEL)),
-        "confusions": list(common_confusions(answers, MODEL)),
+        "significance": list(significance(answers, model, recipe.config.seed)),
+        "classes": list(worst_classes(answers, model)),
+        "confusions": list(common_confusions(answers, model)),
     }
-    known, problems = corpora(recipe.checkpoint, recipe.corpus)
+    known, problems = ([], []) if is_server else corpora(recipe.checkpoint, recipe.corpus)
     views["overlap"] = list(overlap_views(answers, suites, known, recipe.out)) if known else []
     storage.write_json(posixpath.join(recipe.out, "views.json"), views)
     inputs = ReportInputs(
         title=f"Scores of {posixpath.basename(posixpath.normpath(recipe.checkpoint))}",
-        model=MODEL,
+        model=model,
         created=datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         scores=rows,
         shots=rows,
@@ -229,13 +205,19 @@ def report(
         significance=views["significance"],
         classes=views["classes"],
         confusions=views["confusions"],
-        mistakes=mistakes(answers, MODEL, suites),
-        descriptions=cards_of(recipe.checkpoint, [row for row in rows if row["model"] == MODEL]),
+        mistakes=mistakes(answers, model, suites),
+        descriptions=()
+        if is_server
+        else cards_of(recipe.checkpoint, [row for row in rows if row["model"] == model]),
     )
     return write_report(inputs, posixpath.join(recipe.out, "report"))
 
 
-SHOWN = ("top1", "roc_auc", "image_to_text_r5", "text_to_image_r5", "gap")
+SHOWN = (
+    *("top1", "roc_auc", "image_to_text_r5", "text_to_image_r5", "gap"),
+    *("recall_1", "recall_10", "subset_recall_1", "answered", "bleu_4", "cider"),
+    *("vqa_accuracy", "exact_match", "drawn", "fid", "clip_score"),
+)
 """Metrics that the terminal shows; the report has all."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -149,8 +150,8 @@ def naming(name: str, source: Source, out: str, amounts: Amounts) -> QuestionSet
             for row in batch.to_pylist():
                 if one := kept.get(row["image_id"]):
                     answer = said.get(one.references[0], one.references[0])
-                    image = row["image"]
-                    yield Question(one.key, "", lambda i=image: i, "", (answer,), one.group)
+                    load = partial(bytes, row["image"])
+                    yield Question(one.key, "", load, "", (answer,), one.group)
 
     of = {"set": name, "of": source.dataset.manifest.content_hash, "amounts": asdict(amounts)}
     dataset = build_questions(posixpath.join(out, f"naming-{name}"), rows, of)

@@ -23,6 +23,16 @@ RATES = {
     "calibration_error": "calibration error",
     **{f"image_to_text_r{k}": f"image to text, R@{k}" for k in (1, 5, 10)},
     **{f"text_to_image_r{k}": f"text to image, R@{k}" for k in (1, 5, 10)},
+    **{f"recall_{k}": f"composed, R@{k}" for k in (1, 5, 10, 50)},
+    **{f"subset_recall_{k}": f"composed, in the subset, R@{k}" for k in (1, 2, 3)},
+    "vqa_accuracy": "VQA accuracy",
+    "exact_match": "exact match",
+    "bleu_4": "BLEU-4",
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+    "answered": "answered",
+    "drawn": "drawn",
 }
 """Metrics that are rates and belong into the tables, by their names in the scores."""
 

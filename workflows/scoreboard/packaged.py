@@ -5,7 +5,9 @@
     sentiment-words  words of VADER's lexicon, rendered: positive or negative, as ten people said
     icons-*          icons of one name in three families: a shift of the drawing hand
     emoji-*          the demo's concepts, whole, as four hands draw them
-    stamps           pictures and their captions, for retrieval
+    stamps           pictures and their captions, for retrieval and captioning
+    photographs-to-drawings  photographs, clip art and emoji of the same things, none of them in the
+                     demo's crawl but Google's emoji, for composed retrieval
 
 The demo's corpus holds emoji of two of the hands and many of the stamps: for its checkpoint these
 figures are partly memory, and the report's contamination table says of which pictures.
@@ -20,16 +22,18 @@ import gzip
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from evaluators.suites.labelled import Picture, build_labelled
 from evaluators.suites.layouts import png
 from pipelines.records import uniform
 from workflows.demo_web.packages import PACKAGES, Package, Packages, fetch_all
-from workflows.demo_web.testsets import emoji_table
+from workflows.demo_web.testsets import emoji_table, style_table
 from workflows.demo_web.testsets import png as drawn
 from workflows.demo_web.web import DemoWebConfig, build
 
@@ -209,20 +213,31 @@ def _captioned(path: Path, pictures: list[Picture]) -> None:
 
 
 def _emoji(found: Packages, out: Path) -> None:
-    """The demo's table of emoji, a set a hand."""
+    """The demo's table of emoji, a set a hand; and what three styles show, in one set."""
     targets = [out / f"emoji-{hand}" for hand in ("google", "twitter", "openmoji", "fluent")]
-    if all((target / "manifest.json").exists() for target in targets):
+    styles = out / "photographs-to-drawings"
+    if all((target / "manifest.json").exists() for target in (*targets, styles)):
         return
-    rows = emoji_table(build(found.paths, DemoWebConfig())).to_pylist()
+    web = build(found.paths, DemoWebConfig())
+    emoji = emoji_table(web)
     for target in targets:
-        hand = target.name.removeprefix("emoji-")
-        ours = [row for row in rows if row["group"].partition("-")[0] == hand]
-        names = {row["label"]: row["class_name"] for row in ours}
-        pictures = [
-            Picture(f"{hand}/{row['class_name']}", row["image"], row["class_name"], "test")
-            for row in ours
-        ]
-        _build(target, pictures, [names[label] for label in sorted(names)])
+        _of_table(target, emoji, target.name.removeprefix("emoji-"), lambda _: "test")
+    if web.styles:
+        _of_table(styles, style_table(web), "", lambda row: str(row["group"]))
+
+
+def _of_table(
+    target: Path, table: pa.Table, hand: str, group: Callable[[dict[str, Any]], str]
+) -> None:
+    """A table of the demo's as a set; of one hand alone if it is told."""
+    rows = [row for row in table.to_pylist() if hand in ("", row["group"].partition("-")[0])]
+    names = {row["label"]: row["class_name"] for row in rows}
+    pictures = [
+        Picture(f"{hand}/{row['class_name']}" if hand else row["image_id"], row["image"],
+                row["class_name"], group(row))
+        for row in rows
+    ]  # fmt: skip
+    _build(target, pictures, [names[label] for label in sorted(names)])
 
 
 def icon_names(families: dict[str, Path]) -> dict[str, dict[str, Path]]:
