@@ -108,7 +108,7 @@ def kind_of(row: Mapping[str, str]) -> str:
     """The row's own column `type` where there is one, else what the model's name says."""
     if row.get("type"):
         return row["type"]
-    return next((kind for kind, p in _KINDS if re.search(p, row["model"])), STANDARD)
+    return next((kind for kind, p in _KINDS if re.search(p, row["model"], re.I)), STANDARD)
 
 
 def entries(table: Table, shift: str, least: float = LEAST) -> list[Entry]:
@@ -207,7 +207,7 @@ def _draws(
     return np.clip(rng.normal(one.value, error, resamples), 1e-6, 1 - 1e-6)
 
 
-def testbed_rows(found: Sequence[Against]) -> list[dict[str, Any]]:
+def among_rows(found: Sequence[Against]) -> list[dict[str, Any]]:
     """A row a shift, in percentage points where not said otherwise, for the page and for JSON."""
     return [
         {

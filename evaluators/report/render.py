@@ -19,7 +19,7 @@ from evaluators.report.lineage import lineage
 from evaluators.report.pictures import data_uri
 from evaluators.report.tables import score_tables
 from evaluators.report.testbed_chart import testbed_chart
-from evaluators.testbed import testbed_rows
+from evaluators.testbed import among_rows
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -94,7 +94,7 @@ def render(inputs: ReportInputs) -> str:
         charts=charts,
         shot_charts=shot_charts,
         testbed_chart=testbed_chart,
-        testbed_rows=testbed_rows,
+        among_rows=among_rows,
     )
 
 

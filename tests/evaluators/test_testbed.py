@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import linregress
 
-from evaluators.testbed import against_testbed, entries, kind_of, read_testbed, testbed_rows
+from evaluators.testbed import against_testbed, among_rows, entries, kind_of, read_testbed
 
 INSIDE, OUTSIDE = "val-on-imagenet-r-classes", "imagenet-r"
 KINDS = {
@@ -102,7 +102,7 @@ def test_a_model_on_the_line_has_no_effective_robustness(table: Path) -> None:
 def test_doubts_and_what_is_missing(table: Path, tmp_path: Path) -> None:
     rows = read_testbed(str(table))
     (one,) = against_testbed(scores(0.2, 0.1), rows, "CLIP")
-    assert "extrapolated" in testbed_rows([one])[0]["remarks"]
+    assert "extrapolated" in among_rows([one])[0]["remarks"]
     assert against_testbed(scores(0.7, 0.5), rows, "BLIP") == []
     assert (
         against_testbed(scores(0.7, 0.5), [r for r in rows if "net" not in r["model"]], "CLIP")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -77,6 +77,7 @@ def fine_tuned(
         trained = _trained(job, config, name, classes, data, start, fit)
         label = f"{zero_shot.name}, fine-tuned on {name}"
         model = supervised_contender(label, trained.path, trained, classes, fit)
+        model = replace(model, standard=False)  # it draws no line, it is what is measured
         asked = _suites(suites, name, source)
         answers = score([zero_shot, model], asked, job.at(f"fine-tune/{name}"), scoring).answers()
         own = answers.filter(pc.equal(answers["suite"], asked[0].name))
