@@ -39,6 +39,7 @@ from evaluators.score import ScoreConfig, Scored, score
 from evaluators.suites.found import Audit
 from evaluators.suites.kinds import Suite
 from evaluators.suites.prompts import EVERY_STYLE
+from evaluators.testbed import against_testbed, read_testbed
 from evaluators.views import audit_rows, common_confusions, significance, worst_classes
 from pipelines import hashing, storage
 from pipelines.datasets import Dataset
@@ -48,6 +49,8 @@ from workflows.demo_web.packages import CACHE
 from workflows.flags import EngineFlags
 from workflows.scoreboard.abilities import SERVER, kind_of, model_name, suites_for
 from workflows.scoreboard.corpora import corpora, method, overlap_views
+from workflows.scoreboard.fine_tune import FineTune
+from workflows.scoreboard.further import Further, faces_of, further
 from workflows.scoreboard.open_suites import OpenConfig, OpenRun
 from workflows.scoreboard.open_suites import run as answered
 from workflows.scoreboard.sets import Gathered, gather, tell
@@ -101,8 +104,12 @@ class ScoreRecipe:
     """Images a class that are learnt from, beside all of them."""
     seeds: int = 3
     """Draws of those images."""
+    testbed: str = ""
+    """The ImageNet testbed's robustness_top1s.csv, or a table with its columns."""
     open: OpenConfig = field(default_factory=OpenConfig)
     """Of models that compose, write or draw."""
+    fine_tune: FineTune = field(default_factory=FineTune)
+    """Sets that a CLIP's whole image tower is fine-tuned on, against zero-shot, and how."""
     config: ScoreConfig = SCORING
     """Batches, workers and bootstrap; without a folder of its own the cache is OUT/embeddings."""
     engines: EngineFlags = field(default_factory=Engines)
@@ -111,6 +118,8 @@ class ScoreRecipe:
     def run(self) -> None:
         """Run the recipe."""
         console = Console()
+        if self.testbed:
+            read_testbed(self.testbed)  # a wrong file is said before the work, not after it
         kind = kind_of(self.checkpoint)
         asked, refused = suites_for(kind, self.suite)
         for line in refused:
@@ -119,7 +128,8 @@ class ScoreRecipe:
         with engine:
             sets = gather(self, asked, console)
             extras, audits = answered(asked, open_run(self, kind, sets))
-            audits = [*sets.audits, *audits]
+            faces, of_faces = faces_of(self, sets.suites, sets.roots)
+            audits = [*sets.audits, *audits, *of_faces]
             tell(audits, self, console)
             if not sets.suites and not extras:
                 raise ValueError(f"no set to score below {[*self.data]}; see {self.out}/sets.json")
@@ -131,7 +141,8 @@ class ScoreRecipe:
                 return found[0].scores
 
             show(console.stage("score", make), console)
-        page = report(self, found[0], sets.suites, audits)
+            more = further(self, models, sets.suites, faces, config_of(self), console)
+        page = report(self, found[0], sets.suites, audits, more)
         console.say(f"Report: {page}")
 
 
@@ -173,7 +184,11 @@ def contenders(recipe: ScoreRecipe, suites: Sequence[Suite]) -> list[Contender]:
 
 
 def report(
-    recipe: ScoreRecipe, scored: Scored, suites: Sequence[Suite], audits: Sequence[Audit]
+    recipe: ScoreRecipe,
+    scored: Scored,
+    suites: Sequence[Suite],
+    audits: Sequence[Audit],
+    more: Further,
 ) -> str:
     """Write the report and what stands beside it; returns the page's path."""
     answers, rows = scored.answers(), scored.scores.table().to_pylist()
@@ -183,10 +198,14 @@ def report(
         "significance": list(significance(answers, model, recipe.config.seed)),
         "classes": list(worst_classes(answers, model)),
         "confusions": list(common_confusions(answers, model)),
+        **more.bias,
+        **more.fine_tuned,
     }
     known, problems = ([], []) if is_server else corpora(recipe.checkpoint, recipe.corpus)
     views["overlap"] = list(overlap_views(answers, suites, known, recipe.out)) if known else []
     storage.write_json(posixpath.join(recipe.out, "views.json"), views)
+    table = read_testbed(recipe.testbed) if recipe.testbed else []
+    among = against_testbed(rows, table, MODEL, recipe.config.seed, recipe.config.resamples)
     inputs = ReportInputs(
         title=f"Scores of {posixpath.basename(posixpath.normpath(recipe.checkpoint))}",
         model=model,
@@ -205,7 +224,10 @@ def report(
         significance=views["significance"],
         classes=views["classes"],
         confusions=views["confusions"],
+        bias=more.bias,
+        fine_tuned=more.fine_tuned,
         mistakes=mistakes(answers, model, suites),
+        testbed=among,
         descriptions=()
         if is_server
         else cards_of(recipe.checkpoint, [row for row in rows if row["model"] == model]),

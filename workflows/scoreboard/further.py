@@ -56,6 +56,8 @@ def further(
     bias = bias_views(faces, models, config.embed) if faces is not None else {}
     if not recipe.fine_tune.sets:
         return Further(bias)
+    if not models:
+        raise ValueError(f"fine_tune.sets {recipe.fine_tune.sets}: no set was found; legal: none")
     job = Job(recipe.out, recipe.engines, console)
     tuned = fine_tuned(
         job, recipe.fine_tune, recipe.checkpoint, models[0], suites, config, recipe.fit
