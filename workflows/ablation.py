@@ -59,7 +59,7 @@ def write_ablation(
     *,
     suite: str,
     title: str,
-    introduction: str | None = None,
+    introduction: str = AblationInputs.introduction,
     words: Wording = CAPFILT,
 ) -> str:
     """Write report/ablation.html, ablation.json and ablation.csv; returns the page's path.
@@ -85,7 +85,7 @@ def write_ablation(
         manifests=ancestry([scores], root=job.out),
         config=config_dict(config),
         commands=[f"sightmill trace {scores.path}"],
-        **({} if introduction is None else {"introduction": introduction}),
+        introduction=introduction,
     )
     files = {"json": ablation_json(outcomes), "csv": ablation_csv(outcomes)}
     files["html"] = render_ablation(inputs)

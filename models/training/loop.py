@@ -142,7 +142,7 @@ def make_loader(
 
     Raises TypeError for a `loading` of another kind.
     """
-    wanted = TextLoaderConfig if wants.target is None else LoaderConfig
+    wanted: type[Any] = TextLoaderConfig if wants.target is None else LoaderConfig
     wanted = wanted if wants.patching is None else ScreenLoaderConfig
     if not isinstance(loading, wanted):
         raise TypeError(f"loading is {type(loading).__name__}, should be {wanted.__name__}")

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from annotators.screen.answer import Answering
-from annotators.screen.tasks import mixture
-from annotators.screen.tasks.mixture import MixtureConfig
 from evaluators.report.ablation import Outcome, Wording
 from models.screenai import SCREENAI_SMALL, ScreenAIConfig
 from models.tokenizers.clip import Tokenizer
@@ -122,7 +120,9 @@ class ScreenAIAblationConfig:
         conditions = chosen(self.conditions, CONDITIONS)
         screens = open_dataset(self.data.screens)
         tasks = tasks_of(job, self.data, screens)
-        corpora = {name: corpus(job, self, screens, tasks, name) for name in KINDS}
+        corpora: dict[str, Dataset] = {
+            name: corpus(job, self, screens, tasks, name) for name in ("mixture", "annotation")
+        }
         held_out = examples(job, "held-out", screens, tasks, self.data, "held-out")
         with ray_session(job.engines):
             outcomes = [
@@ -144,16 +144,13 @@ class ScreenAIAblationConfig:
         job.console.summary(self.out)
 
 
-KINDS: tuple[Literal["mixture", "annotation"], ...] = ("mixture", "annotation")
-
-
 def corpus(
     job: Job, config: ScreenAIAblationConfig, screens: Dataset, tasks: Dataset, kind: str
 ) -> Dataset:
     """The training examples, of all tasks or of annotation alone."""
-    mix: MixtureConfig = config.data.mixture
+    mix = config.data.mixture
     if kind == "annotation":
-        mix = replace(mix, **{task: float(task == kind) for task in mixture.TASKS})
+        mix = replace(mix, annotation=1.0, question=0.0, navigation=0.0, summary=0.0)
     data = replace(config.data, mixture=mix)
     return examples(job, f"train-{kind}", screens, tasks, data, "train")
 
@@ -183,7 +180,7 @@ def outcome(
         data,
         seeded(config.schedule, seed),
         config={"model": sized},
-        parents=list(dict.fromkeys([data, shared])),
+        parents=[data] if condition.tasks == "mixture" else [data, shared],
         loading=config.screens,
     )
     scoring = ScoreScreensConfig(
