@@ -106,19 +106,21 @@ class BLIPWriter:
         return said
 
     def _reply(self, image: bytes, one: Asked) -> str:
+        """A decoder's text begins with the question; an encoder reads it behind the picture."""
         import torch
 
-        captioner = self.captioner
+        from models.blip2.frozen_lm import FrozenT5
+
+        captioner, config = self.captioner, self.captioner.model.config
         words = captioner.words.encode(BLIP2_QUESTION.format(one.question))
-        (row,) = captioner.model.caption(
-            captioner.states([image]),
-            captioner.config.generation,
-            [],
-            keys=[one.key],
-            prefix_BP=torch.tensor([words], device=captioner.device),
-        )
-        config = captioner.model.config
-        return captioner.words.decode([w for w in row if w not in (config.start, config.end)])
+        given: dict[str, Any] = {"prompt": words}
+        if isinstance(captioner.model.language, FrozenT5):
+            read = torch.tensor([[*words, config.end]], device=captioner.device)
+            given = {"prompt": [], "prefix_BP": read}
+        states, generation = captioner.states([image]), captioner.config.generation
+        (row,) = captioner.model.caption(states, generation, keys=[one.key], **given)
+        marks = (config.start, config.end)
+        return captioner.words.decode([word for word in row if word not in marks])
 
 
 def _said(text: str) -> Said:
