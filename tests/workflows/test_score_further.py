@@ -66,7 +66,9 @@ def root(tmp_path: Path) -> Path:
             for d in DIGITS
             for i in range(3)
         ]
-        build_labelled(str(tmp_path / "root" / name), lambda p=pictures: p, DIGITS, config=name)
+        build_labelled(
+            str(tmp_path / "root" / name), lambda p=pictures: p, DIGITS, config={"set": name}
+        )
     folder = tmp_path / "root/fairface/val"
     folder.mkdir(parents=True)
     lines = ["file,age,gender,race,service_test"]
