@@ -89,7 +89,7 @@ def test_a_pic2word_composes(root: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_server_writes_captions(
-    root: str, tmp_path: Path, chat_server: Callable[..., str]
+    root: str, tmp_path: Path, chat_server: Callable[..., str], ray_session: None
 ) -> None:
     said = {"choices": [{"message": {"content": "a red square"}}]}
     url = chat_server(lambda request: (200, json.dumps(said)))
@@ -102,6 +102,12 @@ def test_a_server_writes_captions(
     assert rows["stamps-captions", "cider"]["n"] == 3
     answers = open_dataset(f"{out}/answers/chat-server/captioning/stamps-captions")
     assert answers.table(["answer"])["answer"].to_pylist() == ["a red square"] * 3
+
+    again, on_ray = str(tmp_path / "again"), ("--config.embed.workers", "1")
+    asked = ("--checkpoint", url, "--data", root, "--out", again)
+    assert sightmill(*asked, *on_ray, "--config.embed.batch-size", "2") == 0
+    same = open_dataset(f"{again}/answers/chat-server/captioning/stamps-captions")
+    assert same.manifest.content_hash == answers.manifest.content_hash
 
 
 def test_pictures_of_a_folder_are_scored_by_a_clip(root: str, tmp_path: Path) -> None:
