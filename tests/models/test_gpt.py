@@ -5,6 +5,7 @@ the place of tokens.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,12 +124,12 @@ def some_valid(batch: int, length: int) -> Tensor:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_logits_are_those_of_gpt2(seed: int) -> None:
+def test_logits_are_those_of_gpt2(seed: int, every_weight_shows: Callable[..., None]) -> None:
     config = drawn(seed)
     ours = randomised(config, seed)
     theirs = gpt2(ours)
     for length in (1, 2, config.context_length):
-        tokens = torch.randint(config.vocab_size, (2, length))
+        tokens = torch.randint(config.vocab_size, (1 + seed % 2, length))
         wanted = theirs(tokens).logits
         torch.testing.assert_close(ours.logits(tokens), wanted, atol=1e-4, rtol=1e-5)
     tokens = torch.randint(config.vocab_size, (4, config.context_length))
@@ -137,6 +138,7 @@ def test_logits_are_those_of_gpt2(seed: int) -> None:
     found = ours.logits(tokens, valid)
     torch.testing.assert_close(found[valid], wanted[valid], atol=1e-4, rtol=1e-5)
     assert found.isfinite().all()
+    every_weight_shows(ours, lambda: ours.logits(tokens))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -181,24 +183,6 @@ def test_padding_does_not_move_a_loss() -> None:
     assert float(found) == pytest.approx(total / count, abs=1e-5)
     nothing = ours.losses({"tokens": tokens, "valid": torch.zeros_like(valid)})["loss"].detach()
     assert float(nothing) == 0.0
-
-
-def test_two_swapped_weights_are_noticed() -> None:
-    config = drawn(1, hidden=None, depth=2)
-    ours = randomised(config, 1)
-    theirs, tokens = gpt2(ours), torch.randint(config.vocab_size, (2, 9))
-    wanted = theirs(tokens).logits
-    first, second = ours.transformer.blocks
-    pairs = [
-        (first.attention.out.weight, second.attention.out.weight),
-        (first.norm_1.weight, first.norm_2.weight),
-        (first.mlp.down.bias, first.attention.out.bias),
-    ]
-    for a, b in pairs:
-        a.data, b.data = b.data, a.data
-        assert (ours.logits(tokens) - wanted).abs().max() > 1e-2
-        a.data, b.data = b.data, a.data
-    torch.testing.assert_close(ours.logits(tokens), wanted, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -58,6 +59,30 @@ def case(seed: int) -> tuple[ARPrior, Tensor, Tensor, Text]:
     text = captions(config, [most, 1, max(1, most - 1)])
     codes = torch.randint(config.buckets, (3, config.codes))
     return model, codes, torch.randint(config.dot_buckets, (3,)), text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_logits_are_those_of_torchs_layers(
+    seed: int, torch_blocks: Callable[..., Tensor], every_weight_shows: Callable[..., None]
+) -> None:
+    """To 1e-4: each caption by itself, its tokens and the codes put side by side by hand."""
+    model, codes, dot, text = case(seed)
+    found, prefix = model.logits(codes, dot, text), model.prefix
+    for row, real in enumerate(text.real_BT):
+        words = prefix.features(text.features_BTC[row, real])
+        words = words + prefix.positions.table_LD[: len(words)]
+        whole = prefix.embedding(text.embedding_BE[row]) + prefix.positions.table_LD[-1]
+        given = [model.dot.weight[dot[row]], *model.code.weight[codes[row, :-1]]]
+        given = [
+            vector + place for vector, place in zip(given, model.positions.table_LD, strict=True)
+        ]
+        x = torch.stack([*words, whole, *given])[None]
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        x = torch_blocks(model.transformer, x, mask)[0, -len(given) :]
+        wanted = model.out(model.norm_after(x))
+        torch.testing.assert_close(found[row], wanted, atol=1e-4, rtol=0)
+    other = ("codes.", "no_embedding_D", *(("code.weight",) if codes.shape[1] == 1 else ()))
+    every_weight_shows(model, lambda: model.logits(codes, dot, text), unread=other)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -33,7 +35,9 @@ def tokens(config: CaptionConfig, lengths: list[int], width: int) -> Tensor:
     return out
 
 
-def plain(model: CaptionEncoder, ids: Tensor, lengths: list[int]) -> Tensor:
+def plain(
+    model: CaptionEncoder, ids: Tensor, lengths: list[int], torch_blocks: Callable[..., Tensor]
+) -> Tensor:
     """torch's TransformerEncoderLayer on tokens, positions and padding put together by hand."""
     config = model.config
     x = model.padding_TX.expand(len(ids), -1, -1).clone()
@@ -41,32 +45,13 @@ def plain(model: CaptionEncoder, ids: Tensor, lengths: list[int]) -> Tensor:
         for place in range(min(length, config.context_length)):
             x[row, place] = model.embedding.weight[ids[row, place]]
             x[row, place] += model.positions.table_LD[place]
-    for block in model.transformer.blocks:
-        layer = nn.TransformerEncoderLayer(
-            config.width, config.heads, 4 * config.width, 0.0, "gelu", 1e-5, True, True
-        ).eval()
-        state = block.state_dict()
-        names = {
-            "self_attn.in_proj_weight": "attention.qkv.weight",
-            "self_attn.in_proj_bias": "attention.qkv.bias",
-            "self_attn.out_proj.weight": "attention.out.weight",
-            "self_attn.out_proj.bias": "attention.out.bias",
-        }
-        for kind in ("weight", "bias"):
-            names |= {
-                f"linear1.{kind}": f"mlp.up.{kind}",
-                f"linear2.{kind}": f"mlp.down.{kind}",
-                f"norm1.{kind}": f"norm_1.{kind}",
-                f"norm2.{kind}": f"norm_2.{kind}",
-            }
-        layer.load_state_dict({theirs: state[ours] for theirs, ours in names.items()})
-        x = layer(x)
-    return model.norm_after(x)
+    return model.norm_after(torch_blocks(model.transformer, x))
 
 
 @pytest.mark.parametrize("seed", range(4))
-@torch.no_grad()
-def test_features_are_those_of_torchs_layers(seed: int) -> None:
+def test_features_are_those_of_torchs_layers(
+    seed: int, torch_blocks: Callable[..., Tensor], every_weight_shows: Callable[..., None]
+) -> None:
     """To 1e-4: captions shorter than the context, as long, and longer (cut)."""
     torch.manual_seed(seed)
     config = draw(seed)
@@ -77,7 +62,10 @@ def test_features_are_those_of_torchs_layers(seed: int) -> None:
     ids = tokens(config, lengths, most + 4)
     found = model(ids)
     assert found.shape == (len(lengths), most, config.width)
-    torch.testing.assert_close(found, plain(model, ids, lengths), atol=1e-4, rtol=0)
+    wanted = plain(model, ids, lengths, torch_blocks)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    if min(lengths) < most:
+        every_weight_shows(model, lambda: model(ids))
 
 
 @torch.no_grad()

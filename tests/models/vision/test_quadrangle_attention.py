@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -103,12 +104,13 @@ def draw(seed: int) -> QuadrangleAttention:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_equals_a_plain_loop(seed: int) -> None:
+def test_equals_a_plain_loop(seed: int, every_weight_shows: Callable[..., None]) -> None:
     module = draw(seed)
     randomise(module)
     x = torch.randn(2, module.grid[0] * module.grid[1], 4 * module.heads)
     with torch.no_grad():
         torch.testing.assert_close(module(x), plain(module, x), atol=1e-4, rtol=0)
+    every_weight_shows(module, lambda: module(x))
 
 
 def test_swapping_two_numbers_of_the_transformation_shows() -> None:

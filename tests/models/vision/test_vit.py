@@ -5,6 +5,7 @@ positions, resolutions, patch dropout.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,17 @@ from transformers import ViTConfig as TheirConfig
 from transformers import ViTModel
 
 from models.classifier import Classifier, ClassifierConfig
-from models.vision.vit import VIT_B_16, VIT_H_14, VIT_L_16, Patches, ViT, ViTConfig, drop_patches
+from models.vision.vit import (
+    VIT_B_16,
+    VIT_B_32,
+    VIT_H_14,
+    VIT_L_14,
+    VIT_L_16,
+    Patches,
+    ViT,
+    ViTConfig,
+    drop_patches,
+)
 
 SMALL = ViTConfig((24, 32), patch_size=8, width=24, depth=2, heads=3)
 
@@ -97,20 +108,23 @@ def test_logits_are_those_of_timm(seed: int, pooling: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_tokens_and_attention_are_those_of_transformers(seed: int) -> None:
+def test_tokens_and_attention_are_those_of_transformers(
+    seed: int, every_weight_shows: Callable[..., None]
+) -> None:
     torch.manual_seed(seed)
     config = draw(seed, epsilon=1e-12)
     ours = ViT(config).eval()
     randomise(ours)
     theirs = ViTModel(their_config(config), add_pooling_layer=False).eval()
     theirs.load_state_dict(to_transformers(ours))
-    x = torch.randn(2, 3, *config.image_size)
+    x = torch.randn(1 + seed, 3, *config.image_size)
     wanted = theirs(x, output_attentions=True)
     torch.testing.assert_close(ours.sequence(x), wanted.last_hidden_state, atol=1e-4, rtol=1e-5)
     torch.testing.assert_close(ours(x), wanted.last_hidden_state[:, 0], atol=1e-4, rtol=1e-5)
     maps = ours.attention_maps(x)
     assert maps.shape[0] == len(wanted.attentions) == config.depth
     torch.testing.assert_close(maps, torch.stack(wanted.attentions), atol=1e-5, rtol=1e-5)
+    every_weight_shows(ours, lambda: ours.sequence(x))
 
 
 def their_config(config: ViTConfig) -> TheirConfig:
@@ -173,19 +187,6 @@ def to_torchvision(model: ViT) -> dict[str, Tensor]:
     return out
 
 
-@pytest.mark.parametrize("name", ["norm_1.weight", "attention.qkv.weight", "mlp.up.bias"])
-def test_a_wrongly_mapped_weight_shows(name: str) -> None:
-    """The parity above can fail: two layers' tensors swapped change the features."""
-    torch.manual_seed(0)
-    model = ViT(replace(SMALL, depth=2)).eval()
-    randomise(model)
-    x, state = torch.randn(1, 3, 24, 32), dict(model.state_dict())
-    before = model.sequence(x)
-    a, b = (f"transformer.blocks.{i}.{name}" for i in (0, 1))
-    model.load_state_dict({**state, a: state[b].clone(), b: state[a].clone()})
-    assert (model.sequence(x) - before).abs().max() > 1e-3
-
-
 def to_transformers(model: ViT) -> dict[str, Tensor]:
     """transformers' names for our weights."""
     names = {
@@ -223,7 +224,13 @@ def test_patches_are_a_strided_convolution() -> None:
 
 @pytest.mark.parametrize(
     ("config", "count"),
-    [(VIT_B_16, 86_567_656), (VIT_L_16, 304_326_632), (VIT_H_14, 632_045_800)],
+    [
+        (VIT_B_16, 86_567_656),
+        (VIT_B_32, 88_224_232),
+        (VIT_L_16, 304_326_632),
+        (VIT_L_14, 304_203_752),
+        (VIT_H_14, 632_045_800),
+    ],
 )
 def test_parameter_counts_are_the_papers(config: ViTConfig, count: int) -> None:
     with torch.device("meta"):
