@@ -28,7 +28,7 @@ SET, SHIFT = "mnist-10k-damaged", "scikit-digits-damaged"
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> str:
     """A tiny CLIP with the manifest of a checkpoint of ours."""
-    tokenizer = Tokenizer.learn(["a photo of the number", "a photo of a person"], 400)
+    tokenizer = Tokenizer.learn(["a photo of the number", "a photo of a person"], 600)
     vision = ViTConfig(image_size=(16, 16), patch_size=8, width=16, depth=1, heads=2)
     text = TextConfig(
         context_length=16, vocab_size=tokenizer.vocab_size, width=16, depth=1, heads=2
