@@ -15,7 +15,7 @@ from PIL import Image
 from annotators.screen import grammar
 from annotators.screen.annotate import element_row
 from pipelines.datasets import Dataset, write_shard
-from pipelines.records import SCHEMAS
+from pipelines.records import SCHEMAS, record_id
 from workflows.job import Job
 
 CHART = "IMAGE 0 999 0 500 (TEXT 2024 100 200 100 200), LINK Sale 0 999 600 700"
@@ -57,7 +57,13 @@ def true(kind: str, x0: float, x1: float, y0: float, y1: float, text: str = "") 
 
 def screen(key: str, truth: list[dict[str, Any]], **values: str) -> dict[str, Any]:
     return {
-        **{"screen_id": key, "image": png(), "format": "png", "width": 100, "height": 100},
+        **{
+            "screen_id": record_id(key),
+            "image": png(),
+            "format": "png",
+            "width": 100,
+            "height": 100,
+        },
         **{"source": "npm x 1", "template": "X", "page": f"{key}.html", "top": 0},
         **{"device": "desktop", "theme": "light", "language": "en", "split": "held-out"},
         **{"truth": truth, "status": "ok", "detail": "", **values},
@@ -67,7 +73,12 @@ def screen(key: str, truth: list[dict[str, Any]], **values: str) -> dict[str, An
 def annotated(key: str, schema: str, **values: str) -> dict[str, Any]:
     parsed = grammar.parse(schema)
     return {
-        **{"image_id": f"i-{key}", "origin": key, "image": png(), "format": "png"},
+        **{
+            "image_id": record_id("i", key),
+            "origin": record_id(key),
+            "image": png(),
+            "format": "png",
+        },
         **{"width": 100, "height": 100, "elements": [element_row(one) for one in parsed]},
         **{"screen": schema, "status": "ok", "detail": "", **values},
     }

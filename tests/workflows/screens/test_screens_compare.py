@@ -10,12 +10,16 @@ import pytest
 
 from pipelines.datasets import Dataset, verify
 from workflows.job import Job
-from workflows.screens.compare import beside, read_counts, score_annotation, worst
+from workflows.screens.compare import Beside, beside, read_counts, score_annotation, worst
 from workflows.screens.scored import figure, write_scores
 
 
+def abc(screens: Dataset, schemas: Dataset) -> list[Beside]:
+    return sorted(beside(screens, schemas), key=lambda one: one.page)
+
+
 def test_screens_are_laid_beside_their_truth(screens: Dataset, schemas: Dataset) -> None:
-    a, b, c = beside(screens, schemas)
+    a, b, c = abc(screens, schemas)
     assert a.name == "X, a.html (desktop, light, en)"
     counts, missed, made_up = a.elements()
     assert (counts.pairs, counts.predicted, counts.true) == (2, 2, 2)
@@ -24,11 +28,11 @@ def test_screens_are_laid_beside_their_truth(screens: Dataset, schemas: Dataset)
     assert (counts.pairs, counts.predicted, counts.true) == (1, 3, 2)
     assert [(e.kind, e.text) for e in missed] == [("TEXT", "Sales")]
     assert {e.kind for e in made_up} == {"TEXT", "LINK"}
-    assert [one.image_id for one in worst([a, b, c], 2)] == ["i-b", "i-c"]
+    assert [one.page for one in worst([a, b, c], 2)] == ["b.html", "c.html"]
 
 
 def test_words_in_true_pictures_count_on_neither_side(screens: Dataset, schemas: Dataset) -> None:
-    a, b, _ = beside(screens, schemas)
+    a, b, _ = abc(screens, schemas)
     assert (read_counts(a).pairs, read_counts(a).predicted, read_counts(a).true) == (3, 3, 3)
     read, true = b.words()
     assert dict(read) == {"sale": 1} and dict(true) == {"sales": 1}

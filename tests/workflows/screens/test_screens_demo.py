@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.datasets import Dataset
-from pipelines.records import SCREEN_TASKS
+from pipelines.records import SCREEN_TASKS, record_id
 from workflows import cli
 from workflows.console import Finished
 from workflows.job import Job
@@ -43,14 +43,20 @@ def tasks(build: Build) -> Dataset:
         item("navigate", "kept"),
         item("summary", "kept", elements=[]),
     ]
-    row = {"image_id": "i-a", "screen": "", "tasks": items, "status": "ok", "detail": ""}
+    row = {
+        "image_id": record_id("i", "a"),
+        "screen": "",
+        "tasks": items,
+        "status": "ok",
+        "detail": "",
+    }
     assert set(row) == set(SCREEN_TASKS.names)
     return build("screen_tasks", [row])
 
 
 def test_only_held_out_screens_with_a_picture_are_annotated(job: Job, screens: Dataset) -> None:
     found = pictures_of(job, screens, "held-out")
-    assert sorted(found.table()["origin"].to_pylist()) == ["a", "b", "c"]
+    assert sorted(found.table()["origin"].to_pylist()) == sorted(map(record_id, "abc"))
     assert found.manifest.dropped == {"timeout": 1}
 
 
@@ -58,7 +64,7 @@ def test_english_screens_get_tasks_drawn_by_their_ids(
     screens: Dataset, schemas: Dataset, tmp_path: Path
 ) -> None:
     both = for_tasks(screens, schemas, 5, seed=0).to_pylist()
-    assert {row["image_id"] for row in both} == {"i-a", "i-b"}
+    assert {row["image_id"] for row in both} == {record_id("i", key) for key in "ab"}
     assert for_tasks(screens, schemas, 1, seed=0).to_pylist() == both[:1]
     with pytest.raises(ValueError, match="no annotated English screen"):
         for_tasks(screens, schemas, 0, seed=0)
@@ -90,15 +96,25 @@ def test_tasks_are_counted_by_who_worded_them(tasks: Dataset, schemas: Dataset) 
     assert one.tasks[-1].author == "program"
 
 
+def weights(job: Job, name: str, **given: Any) -> Dataset:
+    """A folder of a model's files."""
+
+    def write(folder: str, _: Any) -> dict[str, int]:
+        Path(folder, "weights").write_text(name)
+        return {}
+
+    return job.build(name, name, write, content_hash=lambda folder: f"{name:0>32}", **given)
+
+
 def test_the_report_shows_everything_and_says_what_is_missing(
     job: Job, screens: Dataset, schemas: Dataset, tasks: Dataset, build: Build
 ) -> None:
     scores = score_annotation(job, "annotation-scores", screens, schemas)
-    mixture = build("screen_mixture", [])
-    network = job.build(
-        "network", "checkpoint", lambda f, _: {}, config={"train": {"steps": 9, "batch_size": 2}}
-    )
-    names = job.build("names", "icon-names", lambda f, _: {}, parents=[network])
+    asked = {"row_id": record_id("x"), "image_id": record_id("i", "a"), "task": "question"}
+    mixture = build("screen_mixture", [{**asked, "prompt": "?", "target": "Go"}])
+    trained = {"train": {"steps": 9, "batch_size": 2}}
+    network = weights(job, "checkpoint", config=trained)
+    names = weights(job, "icon-names", parents=[network])
     made = Made(screens, screens, names, schemas, tasks, mixture, (scores,), ("OmniParser: gone.",))
     config = ScreensDemoConfig(out=job.out)
     page = Path(
