@@ -128,7 +128,7 @@ def cards(inputs: ScreensInputs) -> Iterator[Card]:
             yield Card(f"{row['value']:.3f}", label, _note(inputs, row))
     if inputs.tasks is not None:
         kept = [row for row in inputs.tasks.words if row[0] == "kept"]
-        model, program = (sum(row[side] for row in kept) for side in (1, 2))
+        model, program = sum(row[1] for row in kept), sum(row[2] for row in kept)
         note = f"{number(model)} in {inputs.tasks.writer}'s words, {number(program)} plain"
         yield Card(number(model + program), "tasks kept", note)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 
 from pipelines.storage import filesystem, write_json
 from workflows.job import Job
@@ -29,10 +28,10 @@ class Times:
 
     def seconds(self) -> dict[str, float]:
         """By stage, in the order that they first ran."""
-        found = Counter(self.before)
+        found = dict(self.before)
         for one in self.job.console.finished:
-            found[one.stage] += one.seconds
-        return dict(found)
+            found[one.stage] = found.get(one.stage, 0.0) + one.seconds
+        return found
 
     def note(self) -> None:
         """Keep them, for the case that this run is killed later on."""
