@@ -93,8 +93,12 @@ def until_end(tokens_BL: Tensor, end: int) -> Tensor:
 
 
 def trim(tokens_BL: Tensor, end: int) -> tuple[Tensor, Tensor]:
-    """Cuts columns that are padding in every row: (tokens_BT, valid_BT as `until_end`)."""
+    """Cuts columns that are padding in every row: (tokens_BT, valid_BT as `until_end`). A compiled
+    or exported graph has one shape for all texts, so there nothing is cut.
+    """
     valid_BL = until_end(tokens_BL, end)
+    if torch.compiler.is_compiling():
+        return tokens_BL, valid_BL
     longest = int(valid_BL.sum(dim=1).max())
     return tokens_BL[:, :longest], valid_BL[:, :longest]
 

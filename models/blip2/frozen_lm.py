@@ -14,13 +14,12 @@ model, V ids.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from models.flamingo.hosts import TheirCache
+from models.flamingo.hosts import TheirCache, their_hidden
 from models.gpt import GPT
 from models.layers.cache import Cache
 from models.t5 import T5
@@ -88,7 +87,6 @@ class FrozenCausalLM:
     def __init__(self, model: Any) -> None:
         self.model, self.dtype = model, _freeze(model)
         self.width: int = model.get_input_embeddings().weight.shape[1]
-        self.placed = "position_ids" in inspect.signature(model.base_model.forward).parameters
 
     def embed(self, tokens_BP: Tensor) -> Tensor:
         """As `FrozenLM.embed`."""
@@ -96,22 +94,7 @@ class FrozenCausalLM:
         return x_BPW
 
     def _run(self, x_BLW: Tensor, valid_BL: Tensor | None, cache: TheirCache | None) -> Tensor:
-        (B, L, _), past = x_BLW.shape, 0 if cache is None else cache.length
-        real_BS = valid_BL if cache is None else cache.admit(valid_BL, B, L)
-        if real_BS is None:
-            real_BS = torch.ones(B, past + L, dtype=torch.bool, device=x_BLW.device)
-        places = {}
-        if self.placed:
-            places["position_ids"] = (real_BS.long().cumsum(dim=1) - 1).clamp(min=0)[:, past:]
-        out = self.model.base_model(
-            inputs_embeds=x_BLW.to(self.dtype),
-            attention_mask=real_BS.long(),
-            past_key_values=None if cache is None else cache.theirs,
-            use_cache=cache is not None,
-            **places,
-        )
-        hidden_BLW: Tensor = out.last_hidden_state
-        return hidden_BLW
+        return their_hidden(self.model, {"inputs_embeds": x_BLW.to(self.dtype)}, valid_BL, cache)
 
     def _score(self, hidden_BLW: Tensor) -> Tensor:
         logits_BLV: Tensor = self.model.get_output_embeddings()(hidden_BLW)

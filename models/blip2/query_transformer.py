@@ -168,7 +168,7 @@ class QueryTransformer(nn.Module):
         """
         rows = cache.cross[0].k_BHSK
         assert rows is not None, "look() makes the cache"
-        return self.run(self.asked(len(rows)), self.config.queries, cache)
+        return self.run(self.asked(rows.shape[0]), self.config.queries, cache)
 
     def read(self, tokens_BT: Tensor, valid_BT: Tensor | None = None) -> Tensor:
         """States of a text alone, (B, T, D); `valid_BT` is true at real tokens."""

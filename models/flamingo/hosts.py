@@ -10,6 +10,7 @@ Shapes: B batch, L tokens, S tokens with the cached ones, D width, N tokens in a
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,6 +106,35 @@ class TheirCache(Cache):
         return out
 
 
+@functools.cache
+def takes_places(forward: Callable[..., Any]) -> bool:
+    """Whether a model of transformers is told the places of its tokens."""
+    return "position_ids" in inspect.signature(forward).parameters
+
+
+def their_hidden(
+    model: Any, given: dict[str, Tensor], valid_BL: Tensor | None, cache: TheirCache | None
+) -> Tensor:
+    """Hidden vectors (B, L, D) of transformers' decoder; `given` is its `input_ids` (B, L) or its
+    `inputs_embeds` (B, L, D). A row's places count its real tokens, `valid_BL` and the cache's.
+    """
+    (tokens,) = given.values()
+    (B, L), past = tokens.shape[:2], 0 if cache is None else cache.length
+    real_BS = valid_BL if cache is None else cache.admit(valid_BL, B, L)
+    if real_BS is None:
+        real_BS = torch.ones(B, past + L, dtype=torch.bool, device=tokens.device)
+    if takes_places(type(model.base_model).forward):
+        places = (real_BS.long().cumsum(dim=1) - 1).clamp(min=0)[:, past:]
+        given = {**given, "position_ids": places}
+    hidden_BLD: Tensor = model.base_model(
+        **given,
+        attention_mask=real_BS.long(),
+        past_key_values=None if cache is None else cache.theirs,
+        use_cache=cache is not None,
+    ).last_hidden_state
+    return hidden_BLD
+
+
 class TransformersHost(nn.Module):
     """A causal language model of transformers; `blocks` is its list of them, in order.
 
@@ -118,7 +148,6 @@ class TransformersHost(nn.Module):
         self.width: int = model.get_input_embeddings().weight.shape[1]
         names = {id(module): name for name, module in model.named_modules()}
         self.path = names[id(blocks)]  # a path and not the list, so that no weight has two names
-        self.placed = "position_ids" in inspect.signature(model.base_model.forward).parameters
 
     def new_cache(self) -> Cache:
         """As `Host.new_cache`."""
@@ -152,23 +181,8 @@ class TransformersHost(nn.Module):
     ) -> Tensor:
         """As `Host.run`."""
         assert cache is None or isinstance(cache, TheirCache), "new_cache() makes the cache"
-        (B, L), past = tokens_BL.shape, 0 if cache is None else cache.length
-        real_BS = valid_BL if cache is None else cache.admit(valid_BL, B, L)
-        if real_BS is None:
-            real_BS = torch.ones(B, past + L, dtype=torch.bool, device=tokens_BL.device)
-        places = {}
-        if self.placed:
-            places["position_ids"] = (real_BS.long().cumsum(dim=1) - 1).clamp(min=0)[:, past:]
         with self._hooked(before):
-            out = self.model.base_model(
-                input_ids=tokens_BL,
-                attention_mask=real_BS.long(),
-                past_key_values=None if cache is None else cache.theirs,
-                use_cache=cache is not None,
-                **places,
-            )
-        hidden_BLD: Tensor = out.last_hidden_state
-        return hidden_BLD
+            return their_hidden(self.model, {"input_ids": tokens_BL}, valid_BL, cache)
 
     def score(self, hidden_BLD: Tensor) -> Tensor:
         """As `Host.score`."""

@@ -86,7 +86,8 @@ class Attention(nn.Module):
     ) -> Tensor:
         """softmax(q k / scale + mask) v, (B, H, L, K); the last query stands at the last key."""
         length, keys = q_BHLK.shape[2], k_BHSK.shape[2]
-        causal = causal and length > 1
+        if length == 1:
+            causal = False
         bias = None if self.relative is None else self.relative(q_BHLK)
         if causal and (mask is not None or bias is not None or keys > length):
             mask = masks.combined(masks.causal(length, keys, q_BHLK.device), mask)
