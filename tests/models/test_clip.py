@@ -136,6 +136,20 @@ def test_loss_is_the_mean_of_both_cross_entropies() -> None:
     assert float(losses["logit_scale"]) == pytest.approx(1 / 0.07, rel=1e-5)
 
 
+@pytest.mark.parametrize("config", [SMALL, RESNET])
+@torch.no_grad()
+def test_bfloat16_is_near(config: CLIPConfig) -> None:
+    torch.manual_seed(0)
+    model = CLIP(config).eval()
+    pixels, texts = torch.randn(2, 3, *config.vision.image_size), tokens([1, 12, 5])
+    wanted = model.encode_image(pixels), model.encode_text(texts)
+    model.bfloat16()
+    found = model.encode_image(pixels.bfloat16()), model.encode_text(texts)
+    for near, exact in zip(found, wanted, strict=True):
+        assert near.dtype == torch.bfloat16
+        assert (near.float() - exact).abs().mean() < 0.03 * exact.abs().mean()
+
+
 def test_every_parameter_gets_a_gradient() -> None:
     torch.manual_seed(0)
     model = CLIP(SMALL)

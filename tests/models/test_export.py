@@ -1,16 +1,32 @@
-"""Both towers as graphs: torch.export with any batch size, torch.compile without a break."""
+"""Encoders as graphs: torch.export with any batch size, torch.compile without a break; and no loop
+over heads or windows, as the number of kernels does not depend on theirs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from models.blip.blip import BLIP, BLIPConfig
+from models.blip.med import MEDConfig
+from models.blip2.blip2 import BLIP2, BLIP2Config
+from models.blip2.query_transformer import QueryTransformerConfig
 from models.clip import CLIP, CLIPConfig, TextConfig, trim
+from models.dalle2.caption_encoder import CaptionConfig, CaptionEncoder
+from models.flamingo.resampler import Resampler, ResamplerConfig
+from models.gpt import GPT, GPTConfig
+from models.layers.attention import Attention
+from models.layers.positions import RelativeKeys
+from models.layers.sparse import SparseAttention, SparseConfig, pair
+from models.t5 import T5, T5Config
 from models.vision.encoder import VisionConfig
 from models.vision.quadrangle import PlainQuadrangleConfig, QuadrangleConfig
+from models.vision.quadrangle_attention import QuadrangleAttention
 from models.vision.resnet import ResNetConfig
 from models.vision.vit import ViTConfig
 
@@ -55,6 +71,101 @@ def texts(count: int) -> Tensor:
     return out
 
 
+def drawn(model: nn.Module) -> nn.Module:
+    for parameter in model.requires_grad_(False).eval().parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def images(count: int) -> Tensor:
+    return torch.randn(count, 3, 16, 24)
+
+
+def frames(count: int) -> Tensor:
+    return torch.randn(count, 2, 5, 16)
+
+
+VIT = ViTConfig((16, 24), 8, 16, 1, 2)
+BLIP_TINY = BLIPConfig(VIT, MEDConfig(40, 12, 16, 1, 2, end=39), part="encoders", queue=0)
+FORMER = QueryTransformerConfig(3, 16, 2, 2, vocab_size=40, context_length=12, end=39, decode=5)
+OTHERS: dict[str, tuple[Callable[[], nn.Module], str, Callable[[int], Tensor]]] = {
+    "blip, images": (lambda: BLIP(BLIP_TINY), "encode_image", images),
+    "blip, texts": (lambda: BLIP(BLIP_TINY), "encode_text", texts),
+    "blip-2, images": (lambda: BLIP2(BLIP2Config(VIT, FORMER)), "encode_image", images),
+    "blip-2, texts": (lambda: BLIP2(BLIP2Config(VIT, FORMER)), "encode_text", texts),
+    "gpt": (lambda: GPT(GPTConfig(40, 12, 16, 1, 2)), "logits", texts),
+    "t5": (lambda: T5(T5Config(40, 16, 1, heads=2, head_width=8, hidden=24)), "encode", texts),
+    "resampler": (
+        lambda: Resampler(ResamplerConfig(16, 1, 2, latents=3, times=2)), "forward", frames,
+    ),
+    "caption encoder": (
+        lambda: CaptionEncoder(CaptionConfig(12, 40, 16, 1, 2)), "forward", texts,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_encoders_export_with_any_batch_and_compile_in_one_graph(name: str) -> None:
+    make, method, inputs = OTHERS[name]
+    model = Call(drawn(make()), method)
+    torch.compiler.reset()  # one method's recompilations do not count for the next
+    compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
+    graph = exported(model, inputs(3))
+    for count in (1, 2, 5):
+        x = inputs(count)
+        wanted = model(x)
+        for found in (graph(x), compiled(x)):
+            torch.testing.assert_close(found[:, : wanted.shape[1]], wanted, atol=1e-5, rtol=1e-5)
+
+
+class Kernels(TorchDispatchMode):
+    """Counts what is called."""
+
+    calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def quadrangles(heads: int, windows: int) -> nn.Module:
+    return QuadrangleAttention(8 * heads, heads, (3 * windows, 3 * windows), 3)
+
+
+COUNTED: dict[str, Callable[[int], tuple[nn.Module, Tensor]]] = {
+    "attention": lambda n: (Attention(8 * n, n), torch.randn(2, 6, 8 * n)),
+    "relative positions": lambda n: (
+        Attention(8 * n, n, relative=RelativeKeys((2, 3), 8, False, 0.1)), torch.randn(2, 6, 8 * n),
+    ),
+    "heads of quadrangles": lambda n: (quadrangles(n, 2), torch.randn(2, 36, 8 * n)),
+    "windows of quadrangles": lambda n: (quadrangles(2, n), torch.randn(2, 9 * n**2, 16)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTED)
+@torch.no_grad()
+def test_heads_and_windows_are_no_loop(name: str) -> None:
+    counts = []
+    for number in (2, 3, 5):
+        model, x = COUNTED[name](number)
+        with Kernels() as kernels:
+            model.eval()(x)
+        counts.append(kernels.calls)
+    assert counts[0] > 5 and len(set(counts)) == 1, counts
+
+
+@pytest.mark.parametrize("kind", ["banded", "strided", "fixed"])
+@torch.no_grad()
+def test_blocks_of_sparse_attention_are_no_loop(kind: str) -> None:
+    counts = []
+    attention = SparseAttention(16, 2, pair(SparseConfig(kind, span=4, summaries=2)))  # type: ignore[arg-type]
+    for length in (32, 48, 80):
+        with Kernels() as kernels:
+            attention(torch.randn(2, length, 16), causal=True)
+        counts.append(kernels.calls)
+    assert len(set(counts)) == 1, counts
+
+
 def exported(module: nn.Module, x: Tensor) -> nn.Module:
     """The graph for any batch size."""
     shapes = {"x": {0: torch.export.Dim("batch")}}
@@ -81,7 +192,7 @@ def test_the_text_tower_exports_with_any_batch() -> None:
         torch.testing.assert_close(graph(tokens), model.encode_text(tokens), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["vit", "resnet", "plain quadrangle"])
+@pytest.mark.parametrize("name", ENCODERS)
 def test_image_towers_compile_in_one_graph(name: str) -> None:
     config = ENCODERS[name]
     model = clip(config)

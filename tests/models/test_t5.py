@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -220,15 +221,12 @@ def test_the_cache_changes_nothing() -> None:
         torch.testing.assert_close(logits, whole[order, place], atol=1e-4, rtol=0)
 
 
-def test_swapped_weights_are_noticed() -> None:
-    ours, theirs = pair(7, "mt5")
+@pytest.mark.parametrize("version", ["t5", "t5-1.1", "mt5"])
+def test_any_wrong_weight_is_noticed(version: str, every_weight_shows: Callable[..., None]) -> None:
+    ours, _ = pair(7, version)
     tokens = torch.randint(2, ours.config.vocab_size, (2, 6))
-    labels = torch.randint(1, ours.config.vocab_size, (2, 4))
-    wanted = theirs(input_ids=tokens, labels=labels).loss
-    block = ours.decoder.transformer.blocks[0]
-    block.mlp.gate, block.mlp.up = block.mlp.up, block.mlp.gate
-    found = ours({"tokens": tokens, "labels": labels})["loss"]
-    assert float((found - wanted).detach().abs()) > 1e-3
+    written = torch.randint(1, ours.config.vocab_size, (2, 4))
+    every_weight_shows(ours, lambda: ours.decode(written, ours.encode(tokens)))
 
 
 def test_bfloat16_is_near() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,10 @@ from transformers import BlipConfig, BlipForConditionalGeneration, BlipForImageT
 from models.blip.blip import BLIP, BLIP_BASE, BLIP_LARGE, BLIP_SMALL, BLIPConfig
 from models.blip.med import MEDConfig, with_words
 from models.generation import GenerationConfig
-from models.public.blip import from_hugging_face_blip, read, to_hugging_face_blip
+from models.public.blip import read, to_hugging_face_blip
 from models.vision.vit import ViTConfig
 from models.weights import fit
+from tests.models.drawing import randomise
 
 START, END, DECODE, ENCODE = 3, 4, 5, 6
 Theirs = BlipForConditionalGeneration | BlipForImageTextRetrieval
@@ -28,12 +30,6 @@ SMALL = BLIPConfig(
     embedding=8,
     queue=10,
 )  # fmt: skip
-
-
-def randomise(model: nn.Module, std: float = 0.3) -> None:
-    """Draws every parameter, gains and biases too, so that none is at a value that hides it."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=std)
 
 
 def draw(kind: type[Theirs], seed: int) -> tuple[Theirs, BLIP]:
@@ -206,15 +202,20 @@ def test_names_go_there_and_back(kind: type[Theirs]) -> None:
         assert torch.equal(tensor, wanted[name]), name
 
 
-def test_one_wrong_weight_is_seen() -> None:
-    theirs, ours = draw(BlipForConditionalGeneration, 0)
-    tensors = from_hugging_face_blip(theirs.state_dict())
-    a, b = "text_tower.blocks.0.norm_1.weight", "text_tower.blocks.0.norm_cross.weight"
-    fit(ours, tensors | {a: tensors[b], b: tensors[a]}, "swapped")
-    image, (tokens, _) = pixels(ours, 2), texts(ours, 2, 6)
-    wanted = theirs(image, tokens).logits
-    found = ours.word_logits(tokens, ours.text_tower.look(ours.image_states(image)))
-    assert float((found - wanted).detach().abs().max()) > 1e-2
+@pytest.mark.parametrize("kind", [BlipForConditionalGeneration, BlipForImageTextRetrieval])
+def test_any_wrong_weight_is_seen(
+    kind: type[Theirs], every_weight_shows: Callable[..., None]
+) -> None:
+    _, ours = draw(kind, 3)
+    image, (tokens, _) = pixels(ours, 2), texts(ours, 2, 12)
+
+    def compared() -> Tensor:
+        if ours.captions:
+            return ours.word_logits(tokens, ours.text_tower.look(ours.image_states(image)))
+        parts = (ours.itm_logits(image, tokens), ours.encode_image(image), ours.encode_text(tokens))
+        return torch.cat(parts, dim=1)
+
+    every_weight_shows(ours, compared, unread=("temperature",))
 
 
 def test_padding_on_the_left_is_masked() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,7 @@ from models.t5 import T5
 from models.training.accumulate import backward
 from models.vision.vit import ViTConfig
 from models.weights import fit
+from tests.models.drawing import randomise
 
 START, END, IMAGE, VOCABULARY = 2, 5, 31, 32
 SMALL = BLIP2LanguageConfig(
@@ -56,12 +58,6 @@ LANGUAGES = {
         "decoder_start_token_id": 0, "dropout_rate": 0.0,
     },
 }  # fmt: skip
-
-
-def randomise(model: nn.Module, std: float = 0.3) -> None:
-    """Draws every parameter, gains and biases too, so that none is at a value that hides it."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=std)
 
 
 def adapter(kind: str, theirs: Blip2ForConditionalGeneration) -> FrozenLM:
@@ -135,7 +131,9 @@ def placeholders(rows: int, queries: int) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["opt", "gpt2"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_loss_is_transformers(kind: str, seed: int) -> None:
+def test_the_loss_is_transformers(
+    kind: str, seed: int, every_weight_shows: Callable[..., None]
+) -> None:
     theirs, ours = draw(kind, seed)
     rows = seed or 1
     pixels = torch.randn(rows, 3, *ours.config.vision.image_size)
@@ -153,10 +151,18 @@ def test_the_loss_is_transformers(kind: str, seed: int) -> None:
         torch.cat([asked, tokens], dim=1),
         attention_mask=torch.cat([torch.ones_like(asked), real], dim=1).long(),
         labels=torch.cat([torch.full_like(asked, -100), labels], dim=1),
-    ).loss
-    found = ours({"pixels": pixels, "tokens": tokens, "scored": scored})
-    assert isinstance(found, dict)
-    torch.testing.assert_close(found["loss"], wanted, atol=1e-4, rtol=1e-5)
+    )
+    found = ours.losses({"pixels": pixels, "tokens": tokens, "scored": scored})["loss"]
+    torch.testing.assert_close(found, wanted.loss, atol=1e-4, rtol=1e-5)
+
+    def logits() -> Tensor:
+        assert ours.language is not None
+        soft = ours.language_projection(ours.queries(pixels))
+        return ours.language.logits(soft, None, tokens)[real]
+
+    theirs_real = wanted.logits[:, asked.shape[1] :][real]
+    torch.testing.assert_close(logits(), theirs_real, atol=1e-4, rtol=1e-5)
+    every_weight_shows(ours, logits)
 
 
 @pytest.mark.parametrize("seed", range(4))

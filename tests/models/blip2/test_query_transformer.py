@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,12 +17,7 @@ from models.blip2.query_transformer import QueryTransformer, QueryTransformerCon
 from models.layers import masks
 from models.public.blip2 import SECTIONS, former_config, from_sections
 from models.weights import fit
-
-
-def randomise(model: nn.Module) -> None:
-    """Draws every parameter, gains and biases too, so that none is at a value that hides it."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
+from tests.models.drawing import randomise
 
 
 class Theirs(nn.Module):
@@ -176,14 +172,16 @@ def test_padding_on_the_left_is_masked() -> None:
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
 
 
-def test_one_wrong_weight_is_seen() -> None:
-    theirs, ours = draw(2)
-    image, _, _ = inputs(ours, 2, 6)
-    tensors = dict(ours.state_dict())
-    a, b = "blocks.0.norm_2.weight", "blocks.0.text_norm.weight"
-    fit(ours, tensors | {a: tensors[b].clone(), b: tensors[a].clone()}, "swapped")
-    difference = ours.query(ours.look(image)) - theirs(image, None, None, True)
-    assert difference.detach().abs().max().item() > 1e-2
+@pytest.mark.parametrize("seed", range(3))
+def test_any_wrong_weight_is_seen(seed: int, every_weight_shows: Callable[..., None]) -> None:
+    _, ours = draw(seed)
+    image, tokens, _ = inputs(ours, 2, 12)
+
+    def compared() -> Tensor:
+        cache = ours.look(image)
+        return torch.cat([ours.query(cache), ours.write(tokens, cache)], dim=1)
+
+    every_weight_shows(ours, compared)
 
 
 def test_the_query_side_starts_as_the_text_side() -> None:

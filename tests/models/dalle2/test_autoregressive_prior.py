@@ -15,12 +15,7 @@ from torch import Tensor, nn
 
 from models.dalle2.autoregressive_prior import AR_PRIOR_1B, ARPrior, ARPriorConfig
 from models.dalle2.text_prefix import Text
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        inputs = parameter.shape[1] if parameter.ndim > 1 else 4
-        nn.init.normal_(parameter, std=1.2 * inputs**-0.5)
+from tests.models.drawing import randomise
 
 
 def draw(seed: int) -> ARPriorConfig:

@@ -6,15 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.dalle2.caption_encoder import CaptionConfig, CaptionEncoder
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        inputs = parameter.shape[1] if parameter.ndim > 1 else 4
-        nn.init.normal_(parameter, std=1.2 * inputs**-0.5)
+from tests.models.drawing import randomise
 
 
 def draw(seed: int) -> CaptionConfig:

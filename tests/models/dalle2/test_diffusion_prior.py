@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,12 +20,7 @@ from models.dalle2.diffusion_prior import (
 )
 from models.dalle2.sampling import Sampler, strided
 from models.dalle2.text_prefix import Text
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        inputs = parameter.shape[1] if parameter.ndim > 1 else 4
-        nn.init.normal_(parameter, std=1.2 * inputs**-0.5)
+from tests.models.drawing import randomise
 
 
 def draw(seed: int) -> DiffusionPriorConfig:
@@ -94,7 +90,7 @@ def to_diffusers(model: DiffusionPrior) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_answers_are_those_of_diffusers(seed: int) -> None:
+def test_answers_are_those_of_diffusers(seed: int, every_weight_shows: Callable[..., None]) -> None:
     """To 1e-4. Theirs takes captions padded to the context with a mask (without one it forgets that
     it is causal); ours takes them trimmed to the longest.
     """
@@ -126,23 +122,8 @@ def test_answers_are_those_of_diffusers(seed: int) -> None:
     trimmed = Text(text.features_BTC[:, :longest], text.real_BT[:, :longest], text.embedding_BE)
     torch.testing.assert_close(ours.answer(noisy, t, trimmed), wanted, atol=1e-4, rtol=0)
     torch.testing.assert_close(ours.answer(noisy, t, text), wanted, atol=1e-4, rtol=0)
-
-
-def test_a_wrongly_mapped_weight_shows() -> None:
-    torch.manual_seed(0)
-    config = replace(draw(1), text_length=3)
-    ours = DiffusionPrior(config).eval()
-    randomise(ours)
-    theirs = PriorTransformer(
-        config.heads, config.width // config.heads, config.depth, config.embedding, 3, 4
-    )
-    weights = to_diffusers(ours)
-    a, b = "proj_in.weight", "embedding_proj.weight"
-    theirs.load_state_dict({**weights, a: weights[b], b: weights[a]})
-    text = captions(config, [3])
-    noisy, t = torch.randn(1, config.embedding), torch.tensor([5])
-    other = theirs(noisy, t, text.embedding_BE, text.features_BTC, torch.ones(1, 3))[0]
-    assert not torch.allclose(ours.answer(noisy, t, text), other, atol=1e-2)
+    other = ("noise_power_T", "prefix.no_embedding_D")
+    every_weight_shows(ours, lambda: ours.answer(noisy, t, text), unread=other)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -6,6 +6,7 @@ reproduction of unCLIP; without any it is UNet2DModel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from models.dalle2.unet import PixelAttention, Stage, UNet, UNetConfig
 from models.layers.time import TimeEmbedding, waves
+from tests.models.drawing import randomise
 
 BLOCK = {
     "norm_1": "norm1",
@@ -26,13 +28,6 @@ BLOCK = {
 }
 
 
-def randomise(model: nn.Module) -> None:
-    """Draws every parameter, those that start at zero too."""
-    for parameter in model.parameters():
-        inputs = parameter[0].numel() if parameter.ndim > 1 else 10
-        nn.init.normal_(parameter, std=1.2 * inputs**-0.5)
-
-
 def draw(seed: int) -> tuple[UNetConfig, tuple[int, int]]:
     """A small configuration and the sides of its image."""
     g = torch.Generator().manual_seed(seed)
@@ -42,7 +37,7 @@ def draw(seed: int) -> tuple[UNetConfig, tuple[int, int]]:
 
     levels = among(2, 3)
     multipliers = (1, *(among(1, 2, 3) for _ in range(levels - 1)))  # theirs starts at 1
-    groups = among(2, 4, 8)
+    groups = among(2, 4)  # a group of one channel would hide the bias before it
     config = UNetConfig(
         channels=among(8, 16),
         depth=among(1, 2),
@@ -151,7 +146,7 @@ def theirs(config: UNetConfig) -> nn.Module:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_answers_are_those_of_diffusers(seed: int) -> None:
+def test_answers_are_those_of_diffusers(seed: int, every_weight_shows: Callable[..., None]) -> None:
     """To 1e-4, on images that need not be square, with a context and a vector added to the time."""
     torch.manual_seed(seed)
     config, sides = draw(seed)
@@ -167,6 +162,8 @@ def test_answers_are_those_of_diffusers(seed: int) -> None:
     found = ours(x, t, added, context)
     assert float(wanted.detach().std()) > 0.1
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    if seed != 1:  # the largest
+        every_weight_shows(ours, lambda: ours(x, t, added, context))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -180,22 +177,6 @@ def test_without_attention_it_is_a_plain_unet(seed: int) -> None:
     other.load_state_dict(to_diffusers(ours), strict=True)
     x, t = torch.randn(2, config.in_channels, *sides), torch.tensor([3, 977])
     torch.testing.assert_close(ours(x, t), other(x, t).sample, atol=1e-4, rtol=0)
-
-
-def test_a_wrongly_mapped_weight_shows() -> None:
-    torch.manual_seed(0)
-    config, sides = draw(0)
-    ours, other = UNet(config).eval(), theirs(config)
-    randomise(ours)
-    weights = to_diffusers(ours)
-    attention = "mid_block.attentions.0"
-    a, b = f"{attention}.to_k.weight", f"{attention}.to_q.weight"
-    x, t = torch.randn(1, config.in_channels, *sides), torch.tensor([5])
-    context = torch.randn(1, 4, config.context_width or 1)
-    added = torch.zeros(1, config.time_width)
-    other.load_state_dict({**weights, a: weights[b], b: weights[a]})
-    wanted = other(x, t, encoder_hidden_states=context, class_labels=added).sample
-    assert not torch.allclose(ours(x, t, None, context), wanted, atol=1e-3)
 
 
 def test_time_is_that_of_diffusers() -> None:

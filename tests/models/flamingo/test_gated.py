@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.models.idefics.modeling_idefics import IdeficsGatedCrossAttent
 
 from models.flamingo.gated import GatedLayer, Segments, image_of
 from models.layers.block import BlockConfig, squared_relu
+from tests.models.drawing import randomise
 
 NAMES = {
     "norm_cross.": "attn.norm.",
@@ -44,12 +46,6 @@ class SquaredReLU(nn.Module):
         return squared_relu(x)
 
 
-def randomise(model: nn.Module) -> None:
-    """Draws every parameter, gains, biases and gates too."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
-
-
 def renamed(model: nn.Module, names: dict[str, str]) -> dict[str, Tensor]:
     """Another's names for our weights."""
     out = {}
@@ -78,7 +74,9 @@ def places(seed: int, rows: int, length: int, images: int) -> Tensor:
 
 @pytest.mark.parametrize("activation", ["gelu", "squared_relu"])
 @pytest.mark.parametrize("seed", range(4))
-def test_is_that_of_flamingo_pytorch(seed: int, activation: str) -> None:
+def test_is_that_of_flamingo_pytorch(
+    seed: int, activation: str, every_weight_shows: Callable[..., None]
+) -> None:
     flamingo_pytorch = pytest.importorskip("flamingo_pytorch")
     dice = random.Random(seed)
     torch.manual_seed(seed)
@@ -101,6 +99,7 @@ def test_is_that_of_flamingo_pytorch(seed: int, activation: str) -> None:
     x, media = torch.randn(3, 11, width), torch.randn(3, 4, 5, width)
     found = applied(ours, x, media, image_of(flags, 4))
     torch.testing.assert_close(found, theirs(x, media, flags), atol=1e-4, rtol=0)
+    every_weight_shows(ours, lambda: applied(ours, x, media, image_of(flags, 4)))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 from models.flamingo.flamingo import FLAMINGO_3B
 from models.flamingo.resampler import Resampler, ResamplerConfig
 from models.layers.block import squared_relu
+from tests.models.drawing import randomise
 
 NAMES = {
     "latents_RC": "latents",
@@ -47,12 +49,6 @@ class SquaredReLU(nn.Module):
         return squared_relu(x)
 
 
-def randomise(model: nn.Module) -> None:
-    """Draws every parameter, gains and biases too."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
-
-
 def renamed(model: nn.Module, names: dict[str, str]) -> dict[str, Tensor]:
     """Another's names for our weights."""
     out = {}
@@ -79,7 +75,9 @@ def drawn(seed: int, **settings: Any) -> ResamplerConfig:
 
 @pytest.mark.parametrize("activation", ["gelu", "squared_relu"])
 @pytest.mark.parametrize("seed", range(4))
-def test_is_that_of_flamingo_pytorch(seed: int, activation: str) -> None:
+def test_is_that_of_flamingo_pytorch(
+    seed: int, activation: str, every_weight_shows: Callable[..., None]
+) -> None:
     flamingo_pytorch = pytest.importorskip("flamingo_pytorch")
     torch.manual_seed(seed)
     ours = Resampler(drawn(seed, activation=activation)).eval()
@@ -110,6 +108,7 @@ def test_is_that_of_flamingo_pytorch(seed: int, activation: str) -> None:
     theirs.media_pos_emb.data.zero_()
     wanted = theirs(timed.flatten(1, 2)[:, None])[:, 0]
     torch.testing.assert_close(ours(video), wanted, atol=1e-4, rtol=0)
+    every_weight_shows(ours, lambda: ours(video))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,8 @@ from torch import Tensor, nn
 from transformers import CLIPConfig as TheirConfig
 from transformers import CLIPModel
 
-from models.public.clip import from_openai
 from models.vision.resnet import ResNetConfig
-from models.weights import WeightsError, fit, load, save_public
+from models.weights import WeightsError, load, save_public
 
 
 def randomise(model: nn.Module, seed: int) -> None:
@@ -42,7 +42,7 @@ def randomise(model: nn.Module, seed: int) -> None:
 def texts(vocabulary: int, length: int) -> Tensor:
     """Texts of several lengths, one of them as long as can be, with the last id at the end."""
     out = torch.zeros(5, length, dtype=torch.int64)
-    for row, n in enumerate((2, 3, length // 2, length - 1, length)):
+    for row, n in enumerate((1, 2, length // 2, length - 1, length)):
         out[row, :n] = torch.randint(1, vocabulary - 1, (n,))
         out[row, n - 1] = vocabulary - 1
     return out
@@ -74,19 +74,26 @@ def draw_open_clip(seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_open_clip_folder(seed: int, tmp_path: Path) -> None:
+def test_open_clip_folder(
+    seed: int, tmp_path: Path, every_weight_shows: Callable[..., None]
+) -> None:
     values = draw_open_clip(seed)
     theirs = open_clip.CLIP(**values).eval()
     randomise(theirs, seed)
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": values}))
     save_file(theirs.state_dict(), str(tmp_path / "open_clip_model.safetensors"))
     ours = load(str(tmp_path))
-    pixels = torch.randn(3, 3, *values["vision_cfg"]["image_size"])
+    pixels = torch.randn(1 + seed, 3, *values["vision_cfg"]["image_size"])
     tokens = texts(values["text_cfg"]["vocab_size"], values["text_cfg"]["context_length"])
     with torch.no_grad():
         assert (ours.encode_image(pixels) - theirs.encode_image(pixels)).abs().max() <= 1e-4
         assert (ours.encode_text(tokens) - theirs.encode_text(tokens)).abs().max() <= 1e-4
         assert torch.equal(ours.logit_scale, theirs.logit_scale)
+    every_weight_shows(
+        ours,
+        lambda: torch.cat([ours.encode_image(pixels), ours.encode_text(tokens)]),
+        unread=("logit_scale",),
+    )
 
 
 def draw_resnet(seed: int) -> dict[str, Any]:
@@ -277,25 +284,3 @@ def test_what_we_write_transformers_reads(seed: int, tmp_path: Path) -> None:
     again = load(str(tmp_path / "ours"))
     for name, tensor in ours.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)
-
-
-@pytest.mark.parametrize("name", ["attn.in_proj_weight", "ln_1.weight", "mlp.c_fc.bias"])
-def test_a_wrongly_mapped_weight_shows(name: str) -> None:
-    """The parity above can fail: two layers' tensors swapped change the features by more than
-    1e-4.
-    """
-    values = draw_open_clip(3)
-    values["vision_cfg"]["layers"] = 2
-    theirs = open_clip.CLIP(**values).eval()
-    randomise(theirs, 3)
-    pixels = torch.randn(2, 3, *values["vision_cfg"]["image_size"])
-    state = dict(theirs.state_dict())
-    a, b = (f"visual.transformer.resblocks.{i}.{name}" for i in (0, 1))
-    state[a], state[b] = state[b], state[a]
-    from models.clip import CLIP
-    from models.public.clip_configs import open_clip_config
-
-    ours = CLIP(open_clip_config(values)).eval()
-    fit(ours, from_openai(state), "swapped")
-    with torch.no_grad():
-        assert (ours.encode_image(pixels) - theirs.encode_image(pixels)).abs().max() > 1e-3

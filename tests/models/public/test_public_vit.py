@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import ViTConfig as TheirConfig
 from transformers import ViTForImageClassification, ViTModel
 
@@ -38,7 +39,9 @@ def draw(seed: int) -> TheirConfig:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("head", [False, True])
-def test_outputs_are_transformers(seed: int, head: bool, tmp_path: Path) -> None:
+def test_outputs_are_transformers(
+    seed: int, head: bool, tmp_path: Path, every_weight_shows: Callable[..., None]
+) -> None:
     torch.manual_seed(seed)
     config = draw(seed)
     theirs = (ViTForImageClassification if head else ViTModel)(config).eval()
@@ -49,11 +52,15 @@ def test_outputs_are_transformers(seed: int, head: bool, tmp_path: Path) -> None
     ours_config, tensors = read(values, load_file(tmp_path / "model.safetensors"))
     ours = (Classifier if head else ViT)(ours_config).eval()  # type: ignore[arg-type]
     fit(ours, tensors, "vit")
-    pixels = torch.randn(2, 3, *config.image_size)
+    pixels = torch.randn(1 + seed, 3, *config.image_size)
+
+    def found() -> Tensor:
+        return ours.logits(pixels) if isinstance(ours, Classifier) else ours(pixels)
+
     with torch.no_grad():
-        found = ours.logits(pixels) if isinstance(ours, Classifier) else ours(pixels)
         wanted = theirs(pixels).logits if head else theirs(pixels).last_hidden_state[:, 0]
-    assert (found - wanted).abs().max() <= 1e-4
+        assert (found() - wanted).abs().max() <= 1e-4
+    every_weight_shows(ours, found)
 
 
 def test_the_layout_reads_both_ways(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ sizes; training.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,16 +28,15 @@ from models.vision.quadrangle import (
 )
 from models.vision.quadrangle_attention import QuadrangleAttention
 from models.vision.vit import VIT_B_16, ViT, ViTConfig
+from tests.models.drawing import randomise
 
 SMALL = QuadrangleConfig((24, 40), 2, 8, (1, 2), (2, 4), window=3, drop_path=0.0)
 PLAIN = PlainQuadrangleConfig(ViTConfig((24, 32), 4, 24, 2, 3, pooling="mean"), window=3)
 
 
-def randomise(model: nn.Module) -> None:
-    """Draws every parameter but those of the transformations and the convolutions beside them."""
-    for name, parameter in model.named_parameters():
-        if ".near." not in name and ".regress." not in name:
-            nn.init.normal_(parameter, std=0.3)
+def randomise_rest(model: nn.Module) -> None:
+    """All but the transformations and the convolutions beside them."""
+    randomise(model, but=(".near.", ".regress."))
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,13 @@ def draw(seed: int) -> QuadrangleConfig:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_at_the_start_it_is_swin_without_shifts(seed: int) -> None:
+def test_at_the_start_it_is_swin_without_shifts(
+    seed: int, every_weight_shows: Callable[..., None]
+) -> None:
     torch.manual_seed(seed)
     config = draw(seed)
     ours = QuadrangleTransformer(config).eval()
-    randomise(ours)
+    randomise_rest(ours)
     for name, parameter in ours.named_parameters():
         if ".near." in name:
             nn.init.zeros_(parameter)
@@ -145,13 +147,14 @@ def test_at_the_start_it_is_swin_without_shifts(seed: int) -> None:
         tokens = wanted.last_hidden_state
         torch.testing.assert_close(ours.sequence(x), tokens, atol=1e-4, rtol=1e-5)
         torch.testing.assert_close(ours(x), wanted.pooler_output, atol=1e-4, rtol=1e-5)
+    every_weight_shows(ours, lambda: ours(x), unread=(".near.", ".quadrangles."))
 
 
 @pytest.mark.parametrize("grid", [(4, 6), (3, 6), (5, 3)])
 def test_merging_is_swins(grid: tuple[int, int]) -> None:
     torch.manual_seed(0)
     ours, theirs = Merging(6, grid, 1e-5), SwinPatchMerging(6)
-    randomise(ours)
+    randomise_rest(ours)
     state = {name.replace("reduce", "reduction"): t for name, t in ours.state_dict().items()}
     theirs.load_state_dict(state)
     x = torch.randn(2, grid[0] * grid[1], 6)
@@ -169,7 +172,7 @@ def test_plain_at_the_start_is_a_vit_that_sees_its_window() -> None:
     torch.manual_seed(1)
     config = replace(PLAIN, vit=replace(PLAIN.vit, image_size=(24, 36)))
     ours, vit = plain_quadrangle(config).eval(), ViT(config.vit).eval()
-    randomise(ours)
+    randomise_rest(ours)
     state = ours.state_dict()
     for name, tensor in state.items():
         if "table_OH" in name:
@@ -232,7 +235,7 @@ def test_another_resolution_needs_no_new_weights(config: Any) -> None:
     torch.manual_seed(4)
     is_plain = isinstance(config, PlainQuadrangleConfig)
     model = (plain_quadrangle(config) if is_plain else QuadrangleTransformer(config)).eval()
-    randomise(model)
+    randomise_rest(model)
     size = (16, 56)
     model.resize(size)
     if is_plain:

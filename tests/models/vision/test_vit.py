@@ -29,14 +29,9 @@ from models.vision.vit import (
     ViTConfig,
     drop_patches,
 )
+from tests.models.drawing import randomise
 
 SMALL = ViTConfig((24, 32), patch_size=8, width=24, depth=2, heads=3)
-
-
-def randomise(model: nn.Module) -> None:
-    """Draws every parameter, gains and biases too, so that none is at a value that hides it."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
 
 
 def to_timm(model: Classifier) -> dict[str, Tensor]:
