@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from annotators.screen import grammar
-from annotators.screen.overlay import COLOURS
+from annotators.screen.schema import Box
 from annotators.screen.tasks.items import ANSWERED, KEPT, KINDS, PROGRAM
 from evaluators.report.inputs import Run
 from evaluators.report.lineage import ancestry
@@ -65,14 +65,19 @@ def write_demo_report(
     """
     folder = job.at("report")
     compared = list(beside(made.screens, made.schemas))
+    names = {one.image_id: one.name for one in compared}
+    found = annotated(folder, made.schemas, SHOWN)
     inputs = replace(
-        annotated(folder, made.schemas, SHOWN),
+        found,
         title="Screens, from templates to tasks",
         introduction=INTRODUCTION,
         scores=[row for one in scores for row in one.table().to_pylist()],
         goals=GOALS,
         worst=[_worst(one) for one in worst(compared, WORST)],
-        tasks=tasks_of(made.tasks, made.schemas),
+        overlays=[
+            replace(one, name=_named(one.name, made.schemas, names)) for one in found.overlays
+        ],
+        tasks=tasks_of(made.tasks, made.schemas, names),
         stages=stages,
         runs=list(_runs(made)),
         manifests=ancestry([*scores, made.mixture], root=job.out),
@@ -86,6 +91,12 @@ def write_demo_report(
         left_out=made.left_out,
     )
     return write_page(folder, inputs)
+
+
+def _named(origin: str, schemas: Dataset, names: Mapping[str, str]) -> str:
+    """A screen's name for a person, by its origin."""
+    rows = schemas.table(["image_id", "origin"]).to_pylist()
+    return next((names[r["image_id"]] for r in rows if r["origin"] == origin), origin)
 
 
 def _worst(one: Beside) -> Worst:
@@ -116,12 +127,16 @@ def _listed(words: Counter[str]) -> list[str]:
     return [*said, f"and {others} others"] if others > 0 else said
 
 
-def tasks_of(tasks: Dataset, schemas: Dataset) -> Tasks:
-    """What became of the items, and some kept ones beside their screens."""
+def tasks_of(tasks: Dataset, schemas: Dataset, names: Mapping[str, str]) -> Tasks:
+    """What became of the items, and some kept ones beside their screens.
+
+    Args:
+        names: of screens, for a person, by their ids.
+    """
     rows = tasks.table(["image_id", "tasks"]).to_pylist()
     items = [item for row in rows for item in row["tasks"]]
-    names = Counter(item["author"] for item in items if item["author"] != PROGRAM)
-    writer = names.most_common(1)[0][0] if names else "the model"
+    authors = Counter(item["author"] for item in items if item["author"] != PROGRAM)
+    writer = authors.most_common(1)[0][0] if authors else "the model"
     counted: Counter[tuple[str, bool]] = Counter()
     for item in items:
         counted[item["status"], item["author"] == PROGRAM] += 1
@@ -133,7 +148,7 @@ def tasks_of(tasks: Dataset, schemas: Dataset) -> Tasks:
         len(rows),
         [(status, counted[status, False], counted[status, True]) for status in statuses],
         [_kind(kind, items) for kind in KINDS if any(item["kind"] == kind for item in items)],
-        list(_examples(rows, schemas)),
+        list(_examples(rows, schemas, names)),
     )
 
 
@@ -148,7 +163,9 @@ def _kind(kind: str, items: Sequence[Mapping[str, Any]]) -> tuple[str, int, int,
     return kind, len(ours), len(kept), len(answered), len(right), len(plain)
 
 
-def _examples(rows: Sequence[Mapping[str, Any]], schemas: Dataset) -> Iterator[AskedScreen]:
+def _examples(
+    rows: Sequence[Mapping[str, Any]], schemas: Dataset, names: Mapping[str, str]
+) -> Iterator[AskedScreen]:
     """Up to ITEMS kept tasks, the model's words before plain ones, by their screens."""
     left = ITEMS
     wanted: dict[str, list[Mapping[str, Any]]] = {}
@@ -161,23 +178,26 @@ def _examples(rows: Sequence[Mapping[str, Any]], schemas: Dataset) -> Iterator[A
     for batch in schemas.batches(["image_id", "origin", "image", "screen"], batch_size=16):
         for screen in batch.to_pylist():
             if screen["image_id"] in wanted:
-                yield _asked(screen, wanted[screen["image_id"]])
+                name = names.get(screen["image_id"], screen["origin"])
+                yield _asked(screen, name, wanted[screen["image_id"]])
 
 
-def _asked(screen: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> AskedScreen:
-    """A screen with the element that each task's answer rests on."""
+def _asked(screen: Mapping[str, Any], name: str, items: Sequence[Mapping[str, Any]]) -> AskedScreen:
+    """A screen with the place of each task's answer, or of the element that it rests on."""
     schema = grammar.parse(screen["screen"])
     boxes: list[Drawn] = []
     tasks = []
     for item in items:
         place = 0
-        if item["elements"]:
+        if item["kind"] != "summary" and item["elements"]:
             element = schema.elements[item["elements"][0]]
-            boxes.append(drawn(element, COLOURS[element.kind]))
+            if item["box"]:
+                element = replace(element, box=Box(*item["box"]), text=item["answer"])
+            boxes.append(drawn(element))
             place = len(boxes)
         said = item["target"] if item["kind"] == "navigate" else item["answer"]
         tasks.append(Asked(item["kind"], item["text"], said, item["author"], place))
-    return AskedScreen(Screen(screen["image"], screen["origin"], boxes), tasks)
+    return AskedScreen(Screen(screen["image"], name, boxes), tasks)
 
 
 def _runs(made: Made) -> Iterator[Run]:

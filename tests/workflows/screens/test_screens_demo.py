@@ -83,7 +83,7 @@ def test_times_add_up_over_runs(tmp_path: Path) -> None:
 
 
 def test_tasks_are_counted_by_who_worded_them(tasks: Dataset, schemas: Dataset) -> None:
-    found = tasks_of(tasks, schemas)
+    found = tasks_of(tasks, schemas, {})
     assert found.writer == "small-lm"
     assert found.words == [("kept", 3, 1), ("self_answer", 1, 0), ("vocabulary", 1, 0)]
     kinds = {kind: figures for kind, *figures in found.kinds}
@@ -121,6 +121,7 @@ def test_the_report_shows_everything_and_says_what_is_missing(
         write_demo_report(job, config, made, [scores], {"render screens": 61.0})
     ).read_text()
     for said in (
+        "X, b.html (phone, light, en)",
         "goal 0.85 reached",
         "never sees pixels",
         "small-lm",
