@@ -76,6 +76,8 @@ class Swaps:
     """At the rule's threshold."""
     noise_left: float
     """Share of swapped captions among those that the rule keeps; NaN where it keeps none."""
+    by_other: Mapping[str, Interval] = field(default_factory=dict)
+    """Average precision by the filter's other value, which the rule does not ask: name, figure."""
 
 
 @dataclass(frozen=True)

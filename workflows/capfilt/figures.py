@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -70,6 +70,17 @@ def swap_score(answers: pa.Table, rule: Rule, seed: int) -> FilterScore:
     found, wrong = values(answers, rule), answers.column("swapped").to_numpy()
     under = float(np.nextafter(-rule.threshold, math.inf))  # -v >= this just where v < threshold
     return score_filter(-found, wrong, threshold=under, resamples=RESAMPLES, seed=seed)
+
+
+def by_other(answers: pa.Table, rule: Rule, seed: int) -> dict[str, Interval]:
+    """Average precision of finding swapped captions by the value that the rule does not ask, where
+    the filter gives it.
+    """
+    others = [
+        by for by in LEAST if by != rule.by and np.isfinite(answers.column(by).to_numpy()).any()
+    ]
+    rules = {by: replace(rule, by=by) for by in others}  # type: ignore[arg-type]
+    return {by: swap_score(answers, one, seed).average_precision for by, one in rules.items()}
 
 
 def swap_curve(answers: pa.Table, rule: Rule) -> Curve:
@@ -141,6 +152,8 @@ def figures(answers: pa.Table, rule: Rule, seed: int) -> Iterator[Told]:
     score = swap_score(answers, rule, seed)
     for metric in ("average_precision", "precision", "recall", "f1"):
         yield Told(SPLIT_SWAPPED, metric, "filter", getattr(score, metric), score.pairs)
+    for by, average in by_other(answers, rule, seed).items():
+        yield Told(SPLIT_SWAPPED, f"average_precision_by_{by}", "filter", average, score.pairs)
     asked = captions_asked(answers)
     for split, names in ((SPLIT_ALL, asked), (SPLIT_TWINS, [*asked, "web"])):
         found = compare_captions(answers, names, seed)

@@ -26,6 +26,7 @@ from workflows.capfilt.answers import read_answers
 from workflows.capfilt.data import Sets
 from workflows.capfilt.examples import blocks, kept_shares, survey, text_funnel
 from workflows.capfilt.figures import (
+    by_other,
     captions_asked,
     compare_captions,
     noise_left,
@@ -127,7 +128,8 @@ def _is_made(path: str) -> bool:
 
 def _swaps(answers: pa.Table, rule: Rule, seed: int) -> Swaps:
     score = swap_score(answers, rule, seed)
-    return Swaps(swap_curve(answers, rule), score, noise_left(answers, rule))
+    left, other = noise_left(answers, rule), by_other(answers, rule, seed)
+    return Swaps(swap_curve(answers, rule), score, left, other)
 
 
 def _caption_tables(answers: pa.Table, seed: int) -> tuple[list[CaptionTable], list[str]]:
