@@ -410,6 +410,10 @@ def test_the_authors_halves_are_read(part: str) -> None:
     if part == "matcher":
         wanted = whole.itm_logits(batch["pixels"], batch["tokens"])
         torch.testing.assert_close(model.itm_logits(batch["pixels"], batch["tokens"]), wanted)
+        for method, key in (("encode_image", "pixels"), ("encode_text", "tokens")):
+            found, wanted = (getattr(one, method)(batch[key]) for one in (model, whole))
+            torch.testing.assert_close(found, wanted)
+        assert torch.equal(model.temperature, whole.temperature)
         return
     caches = [m.text_tower.look(m.image_states(batch["pixels"])) for m in (model, whole)]
     wanted = whole.word_logits(batch["tokens"], caches[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -12,19 +13,16 @@ from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from models.blip2.blip2 import BLIP2, BLIP2Config
 from models.blip2.language import BLIP2Language, BLIP2LanguageConfig
+from models.layers.cache import Cache
 from models.public.blip2_authors import read
 from models.weights import WeightsError, fit
+from tests.models.drawing import randomise
 
 # transformers' names to LAVIS's
 NAMES = (
     (r"^layernorm\.", "embeddings.LayerNorm."),
     (r"attention\.attention\.", "attention.self."),
 )
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.2)
 
 
 def image_encoder() -> nn.Module:
@@ -84,8 +82,29 @@ def make(text: bool) -> tuple[nn.Module, Blip2QFormerModel, dict[str, Tensor]]:
     return vision, former, tensors | {n: torch.randn(shape) for n, shape in shapes.items()}
 
 
+def linear(tensors: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    return nn.functional.linear(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+
+def asked_cache(model: BLIP2, pixels: Tensor) -> Cache:
+    cache = model.look(pixels)
+    model.former.query(cache)
+    return cache
+
+
+def compared(model: BLIP2, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+    return (
+        model.encode_image(pixels),
+        model.encode_text(tokens),
+        model.itm_logits(pixels, tokens),
+        model.word_logits(tokens, asked_cache(model, pixels)),
+    )
+
+
 @pytest.mark.parametrize("text", [True, False])
-def test_both_stages_see_what_the_parts_see(text: bool) -> None:
+def test_both_stages_see_what_the_parts_see(
+    text: bool, every_weight_shows: Callable[..., None]
+) -> None:
     vision, former, tensors = make(text)
     config, ours = read(tensors)
     assert (config.former.cross_every, config.former.text) == (2, text)
@@ -106,6 +125,35 @@ def test_both_stages_see_what_the_parts_see(text: bool) -> None:
     asked = tensors["query_tokens"].expand(2, -1, -1)
     wanted = former(query_embeds=asked, encoder_hidden_states=seen).last_hidden_state
     torch.testing.assert_close(model.queries(pixels), wanted, atol=1e-4, rtol=1e-5)
+    if isinstance(model, BLIP2Language):
+        for name, tensor in model.language_projection.named_parameters():
+            assert torch.equal(tensor, tensors[f"opt_proj.{name}"])
+        return
+    tokens = torch.randint(0, 40, (2, 12))
+    words = tensors["Qformer.bert.embeddings.word_embeddings.weight"]
+    said = words[tokens] + tensors["Qformer.bert.embeddings.position_embeddings.weight"]
+    both = torch.cat([asked, said], dim=1)
+    text_states = former(query_embeds=said, query_length=0).last_hidden_state
+    pair_states = former(query_embeds=both, query_length=3, encoder_hidden_states=seen)
+    written = model.former.write(tokens, asked_cache(model, pixels))
+    head = "Qformer.cls.predictions.transform."
+    hidden = nn.functional.gelu(linear(tensors, head + "dense", written))
+    gain, bias = tensors[head + "LayerNorm.weight"], tensors[head + "LayerNorm.bias"]
+    hidden = nn.functional.layer_norm(hidden, (64,), gain, bias, eps=1e-12)
+    answers = [
+        linear(tensors, "vision_proj", wanted),
+        linear(tensors, "text_proj", text_states[:, 0]),
+        linear(tensors, "itm_head", pair_states.last_hidden_state[:, :3]).mean(dim=1),
+        hidden @ words.T + tensors["Qformer.cls.predictions.bias"],
+    ]
+    for found, answer in zip(compared(model, pixels, tokens), answers, strict=True):
+        torch.testing.assert_close(found, answer, atol=1e-4, rtol=1e-5)
+    assert torch.equal(model.temperature, tensors["temp"])
+
+    def everything() -> Tensor:
+        return torch.cat([part.flatten() for part in compared(model, pixels, tokens)])
+
+    every_weight_shows(model, everything, unread=("temperature",))
 
 
 def test_a_file_without_the_frozen_part_is_named() -> None:
