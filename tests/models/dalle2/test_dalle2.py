@@ -35,6 +35,7 @@ from models.dalle2.unet import UNetConfig
 from models.dalle2.upsampler import UpsamplerConfig
 from models.pixels import normalise
 from models.vision.vit import ViTConfig
+from tests.models.drawing import randomise
 
 CLIP_TINY = CLIPConfig(
     ViTConfig((8, 8), 4, width=16, depth=1, heads=2, patch_dropout=0.5),
@@ -78,12 +79,6 @@ UPSAMPLER_TINY = UpsamplerConfig(
     sampler=Sampler("ddim", (4,)),
 )
 TINY = DALLE2Config(CLIP_TINY, PRIOR_TINY, DECODER_TINY, (UPSAMPLER_TINY,))
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        inputs = parameter[0].numel() if parameter.ndim > 1 else 8
-        nn.init.normal_(parameter, std=1.1 * inputs**-0.5)
 
 
 def captions(count: int) -> Tensor:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.dalle2.caption_encoder import CaptionConfig
 from models.dalle2.diffusion import DiffusionConfig
 from models.dalle2.pixel_decoder import DECODER_3_5B, Decoder, DecoderConfig
 from models.dalle2.sampling import Sampler
 from models.dalle2.unet import UNetConfig
+from tests.models.drawing import randomise
 
 SMALL = DecoderConfig(
     image_size=(8, 12),
@@ -24,12 +25,6 @@ SMALL = DecoderConfig(
     diffusion=DiffusionConfig(40, variance="learned"),
     sampler=Sampler(steps=(4,), guidance=1.0),
 )
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        inputs = parameter[0].numel() if parameter.ndim > 1 else 8
-        nn.init.normal_(parameter, std=1.1 * inputs**-0.5)
 
 
 def made(config: DecoderConfig, seed: int) -> Decoder:

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.dalle2.diffusion import DiffusionConfig
 from models.dalle2.sampling import Sampler, strided
 from models.dalle2.unet import PixelAttention, UNetConfig
 from models.dalle2.upsampler import UPSAMPLER_300M, UPSAMPLER_700M, Upsampler, UpsamplerConfig, crop
+from tests.models.drawing import randomise
 
 SMALL = UpsamplerConfig(
     factor=2,
@@ -21,12 +22,6 @@ SMALL = UpsamplerConfig(
     diffusion=DiffusionConfig(50),
     sampler=Sampler("ddim", (5,)),
 )
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        inputs = parameter[0].numel() if parameter.ndim > 1 else 8
-        nn.init.normal_(parameter, std=1.1 * inputs**-0.5)
 
 
 def test_crops_are_pieces_of_each_image() -> None:

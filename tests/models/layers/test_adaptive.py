@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.layers.adaptive import AdaptiveConfig, AdaptiveInput, AdaptiveSoftmax, bands
+from tests.models.drawing import randomise
 
 UNTIED = {"tie_weights": False, "tie_projections": False}
 
@@ -25,11 +26,6 @@ def drawn(seed: int, **ties: bool) -> tuple[int, int, AdaptiveConfig]:
     cutoffs = sorted(rng.sample(range(3, vocab_size - 3), rng.choice([1, 2])))
     factor = rng.choice([2, 4])
     return vocab_size, width, AdaptiveConfig(tuple(cutoffs), factor, **ties)
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
 
 
 @pytest.mark.parametrize("seed", range(5))

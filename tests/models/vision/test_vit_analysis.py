@@ -20,13 +20,9 @@ from models.vision.analysis import (
 )
 from models.vision.quadrangle import PlainQuadrangleConfig, plain_quadrangle
 from models.vision.vit import ViT, ViTConfig
+from tests.models.drawing import randomise
 
 SMALL = ViTConfig((24, 32), patch_size=8, width=24, depth=2, heads=3)
-
-
-def randomise(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
 
 
 def plain_distance(
