@@ -18,6 +18,7 @@ from typing import Any, Literal
 from annotators.screen.classes import CLASSES
 from annotators.screen.detector import CONFIG, OK, WEIGHTS, device, shrunk
 from annotators.screen.ocr import decode
+from annotators.screen.precision import Precision, product_type
 from pipelines.datasets import Dataset
 from pipelines.records import uniform
 from pipelines.storage import write_bytes, write_json
@@ -50,6 +51,8 @@ class DetectorConfig:
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it is trained."""
+    precision: Precision = "auto"
+    """Of the products; weights and losses are float32."""
     threads: int = 0
     """Of the processor; 0: as torch has it."""
 
@@ -136,7 +139,10 @@ def train(
 
     described = network(config)
     model = yolo.fresh(described, work, config.seed)
-    best = yolo.fit(model, Path(work).absolute(), settings(data, config), config.threads, report)
+    dtype = product_type(config.precision, device(config.device))
+    best = yolo.fit(
+        model, Path(work).absolute(), settings(data, config), config.threads, dtype, report
+    )
     state = {
         name: (value.float() if value.is_floating_point() else value).detach().cpu().contiguous()
         for name, value in best.state_dict().items()

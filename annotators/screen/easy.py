@@ -29,7 +29,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ from annotators.screen.crops import Crop, Grey, at_height
 from annotators.screen.layout import Edges
 from annotators.screen.ocr import Line, Pixels
 from annotators.screen.packing import Packed, pack, whole
+from annotators.screen.precision import Precision, product_type
 from annotators.screen.text_boxes import Corners, Thresholds, word_boxes
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class EasyConfig:
     cubic: bool = True  # whether lines are enlarged by a cubic filter, else a linear one
     screens_a_batch: int = 4  # that pass CRAFT together
     crops_a_batch: int = 64  # that pass the recogniser together
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the convolutions
+    precision: Precision = "auto"  # of the convolutions
     device: str = "cpu"
     shortest: int = 20  # pixels of a line's longer side
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -94,7 +95,7 @@ class EasyOcr:
         if not os.path.isdir(config.model_folder):
             raise FileNotFoundError(f"model folder {config.model_folder} does not exist")
         self.config = config
-        self.dtype = _dtype(config.precision, config.device)
+        self.dtype = product_type(config.precision, config.device)
         reader = easyocr.Reader(
             list(config.languages),
             gpu=False,
@@ -253,19 +254,6 @@ def best_text(chances_TK: npt.NDArray[np.float32], characters: Sequence[str]) ->
 
 def _batches(of: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (of[start : start + size] for start in range(0, len(of), size))
-
-
-def _dtype(precision: str, device: str) -> Any:
-    import torch
-
-    if precision == "auto":
-        fast = (
-            torch.cuda.is_bf16_supported()
-            if device.startswith("cuda")
-            else torch.cpu.get_capabilities().get("amx_bf16", False)
-        )
-        precision = "bfloat16" if fast else "float32"
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
 def _grey(screen: Pixels) -> Grey:
