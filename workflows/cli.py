@@ -132,7 +132,8 @@ def main() -> None:
 
 def usage() -> str:
     """The recipes, a line each."""
-    lines = [f"  {name:<12}{about}" for name, (_, _, about) in RECIPES.items()]
+    width = max(map(len, RECIPES)) + 2
+    lines = [f"  {name:<{width}}{about}" for name, (_, _, about) in RECIPES.items()]
     return "\n".join(
         ["usage: sightmill RECIPE [--field value ...]", "", *lines, "", "sightmill RECIPE --help"]
     )
