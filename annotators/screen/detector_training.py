@@ -36,7 +36,7 @@ class DetectorConfig:
     """Share of its channels; 0.25 is the nano size."""
     image_size: int = 640
     """Longer side that a screen is scaled to, pixels, a multiple of 32."""
-    epochs: int = 14
+    epochs: int = 60
     """Times that every screen is seen."""
     batch: int = 4
     """Screens a step."""
