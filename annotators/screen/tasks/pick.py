@@ -254,9 +254,9 @@ def _numbered(view: View) -> list[tuple[int, int]]:
 def _sums(view: View) -> Iterator[Pick]:
     for one, other in combinations(sorted(counts(view)), 2):
         places = (*counts(view)[one], *counts(view)[other])
-        nouns = NOUNS[one], NOUNS[other]
-        plain = f"How many {nouns[0]} and {nouns[1]} are there in total?"
-        keeps = (MANY, (nouns[0],), (nouns[1],), ("total", "together", "altogether", "combined"))
+        both = f"{NOUNS[one]} and {NOUNS[other]}"
+        plain = f"How many {both} are there in total?"
+        keeps = (MANY, (both,), ("total", "together", "altogether", "combined"))
         yield Pick("sum", plain, str(len(places)), "total", places, keeps=keeps)
     for (a, x), (b, y) in combinations(_numbered(view), 2):
         first, second = amount(view.text(x)), amount(view.text(y))
