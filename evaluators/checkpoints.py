@@ -17,7 +17,7 @@ def clip_contender(
     name: str, path: str, checkpoint: Dataset, fit: Fit = "crop", precision: Precision = "float32"
 ) -> Contender:
     """Our CLIP: its folder of weights, and the dataset that stands for it in the lineage."""
-    settings = fit if precision == "float32" else {"fit": fit, "precision": precision}
+    settings = _settings(fit, precision)
     return Contender(name, partial(_load_clip, path, fit, precision), (checkpoint,), settings)
 
 
@@ -34,7 +34,7 @@ def directory_contender(
     try:
         return clip_contender(name, path, open_dataset(path), fit, precision)
     except DatasetError:
-        settings = {"fit": fit, "precision": precision, "weights": content_hash(path)}
+        settings = {"images": _settings(fit, precision), "weights": content_hash(path)}
         return Contender(name, partial(_load_clip, path, fit, precision), (), settings)
 
 
@@ -44,6 +44,11 @@ def supervised_contender(
     """A supervised baseline: a standard model, one that effective robustness is measured from."""
     load = partial(_load_classifier, path, tuple(classes), fit)
     return Contender(name, load, (checkpoint,), [fit, *classes], standard=True)
+
+
+def _settings(fit: Fit, precision: Precision) -> object:
+    """What the answers depend on besides the weights."""
+    return fit if precision == "float32" else {"fit": fit, "precision": precision}
 
 
 def _load_clip(path: str, fit: Fit, precision: Precision) -> Model:

@@ -32,6 +32,10 @@ def _column(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) 
     return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
 
 
+def _fields(kind: pa.DataType, *names: str) -> list[pa.Field]:
+    return [pa.field(name, kind) for name in names]
+
+
 _PAIR = [
     _column("pair_id", pa.string(), "record_id(image_url, text); by extract"),
     _column("image_url", pa.string(), "absolute http(s) URL; by extract"),
@@ -47,11 +51,7 @@ _PAIR = [
 
 TEXT = pa.struct(
     [
-        pa.field("pair_id", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("page_url", pa.string()),
-        pa.field("language", pa.string()),
+        *_fields(pa.string(), "pair_id", "text", "source", "page_url", "language"),
         pa.field("queries", pa.list_(pa.string())),
     ]
 )
@@ -107,8 +107,7 @@ JUDGED_TEXT = pa.struct(
     [
         *TEXT,
         pa.field("kind", pa.string()),
-        pa.field("similarity", pa.float32()),
-        pa.field("probability", pa.float32()),
+        *_fields(pa.float32(), "similarity", "probability"),
         pa.field("status", pa.string()),
     ]
 )
@@ -125,15 +124,9 @@ CAPTIONED = pa.schema(
 )
 ELEMENT = pa.struct(
     [
-        pa.field("kind", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("state", pa.string()),
+        *_fields(pa.string(), "kind", "text", "name", "state"),
         pa.field("depth", pa.int32()),
-        pa.field("x0", pa.float32()),
-        pa.field("y0", pa.float32()),
-        pa.field("x1", pa.float32()),
-        pa.field("y1", pa.float32()),
+        *_fields(pa.float32(), "x0", "y0", "x1", "y1"),
     ]
 )
 """An element that is seen: its class, the text on it, its accessible name ("" where it has none),
@@ -143,11 +136,7 @@ hold it, and its box in pixels of the picture. A container comes before what it 
 DETECTION = pa.struct(
     [
         pa.field("kind", pa.string()),
-        pa.field("confidence", pa.float32()),
-        pa.field("x0", pa.float32()),
-        pa.field("y0", pa.float32()),
-        pa.field("x1", pa.float32()),
-        pa.field("y1", pa.float32()),
+        *_fields(pa.float32(), "confidence", "x0", "y0", "x1", "y1"),
     ]
 )
 """An element that a detector sees: class, confidence in [0, 1], box in pixels of the picture."""
@@ -174,19 +163,10 @@ SCREENS = pa.schema(
 )
 TASK = pa.struct(
     [
-        pa.field("task_id", pa.string()),
-        pa.field("kind", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("plain", pa.string()),
-        pa.field("answer", pa.string()),
-        pa.field("target", pa.string()),
+        *_fields(pa.string(), "task_id", "kind", "text", "plain", "answer", "target"),
         pa.field("box", pa.list_(pa.int32())),
         pa.field("elements", pa.list_(pa.int32())),
-        pa.field("author", pa.string()),
-        pa.field("prompts", pa.string()),
-        pa.field("status", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("said", pa.string()),
+        *_fields(pa.string(), "author", "prompts", "status", "detail", "said"),
     ]
 )
 """A task for a screen: read, count, compare, sum, navigate or summary; its text and the program's
@@ -214,10 +194,7 @@ SCREEN_MIXTURE = pa.schema(
 )
 SCREEN_EXAMPLE = pa.struct(
     [
-        pa.field("example_id", pa.string()),
-        pa.field("task", pa.string()),
-        pa.field("prompt", pa.string()),
-        pa.field("target", pa.string()),
+        *_fields(pa.string(), "example_id", "task", "prompt", "target"),
         pa.field("weight", pa.float32()),
     ]
 )
@@ -235,13 +212,7 @@ SCREEN_EXAMPLES = pa.schema(
 )
 SCREEN_ANSWER = pa.struct(
     [
-        pa.field("example_id", pa.string()),
-        pa.field("task", pa.string()),
-        pa.field("prompt", pa.string()),
-        pa.field("target", pa.string()),
-        pa.field("said", pa.string()),
-        pa.field("status", pa.string()),
-        pa.field("detail", pa.string()),
+        *_fields(pa.string(), "example_id", "task", "prompt", "target", "said", "status", "detail"),
     ]
 )
 """What a model wrote to an example: `ok`, or why nothing, or not all, of it could be read."""
@@ -256,13 +227,8 @@ SCREEN_ANSWERS = pa.schema(
 )
 SEEN_ELEMENT = pa.struct(
     [
-        pa.field("kind", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("depth", pa.int32()),
-        pa.field("x0", pa.int32()),
-        pa.field("x1", pa.int32()),
-        pa.field("y0", pa.int32()),
-        pa.field("y1", pa.int32()),
+        *_fields(pa.string(), "kind", "text"),
+        *_fields(pa.int32(), "depth", "x0", "x1", "y0", "y1"),
     ]
 )
 """An element of a screen schema: class, what it says, how many elements hold it, and its box in

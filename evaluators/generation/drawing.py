@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from evaluators.suites.found import flaw
 from evaluators.suites.labelled import Picture, build_labelled, labelled_table
 from evaluators.suites.layouts import PICTURES
 from pipelines import datasets
 from pipelines.datasets import Dataset
+from pipelines.pictures import flaw
 from pipelines.records import uniform
 from pipelines.storage import listed
 

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from evaluators.embed import EmbedConfig
 from evaluators.open_ended.questions import TEST
-from evaluators.suites.found import flaw
 from pipelines import datasets
 from pipelines.datasets import Dataset, open_dataset
 from pipelines.engines import Engines
+from pipelines.pictures import flaw
 from pipelines.records import ANSWERS, QUESTIONS
 from pipelines.stages import Step, write_mapped
 from pipelines.storage import listed

@@ -9,7 +9,7 @@ from __future__ import annotations
 from evaluators.report import capfilt_charts, capfilt_words, charts
 from evaluators.report.capfilt_inputs import CapFiltInputs
 from evaluators.report.lineage import lineage
-from evaluators.report.render import template
+from evaluators.report.render import outline, template
 
 SECTIONS = {
     "filter": ("The filter", "it was not asked about swapped captions"),
@@ -39,11 +39,9 @@ def present(inputs: CapFiltInputs) -> dict[str, bool]:
 
 def render_capfilt(inputs: CapFiltInputs) -> str:
     """The page."""
-    shown = present(inputs)
     return template("capfilt.html", capfilt_words.FILTERS).render(
         inputs=inputs,
-        sections=[(name, title) for name, (title, _) in SECTIONS.items() if shown[name]],
-        missing=[(title, why) for name, (title, why) in SECTIONS.items() if not shown[name]],
+        **outline(SECTIONS, present(inputs)),
         cards=list(capfilt_words.cards(inputs)),
         summary=capfilt_words.summary(inputs),
         lineage=lineage(inputs.manifests),

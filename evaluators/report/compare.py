@@ -20,7 +20,7 @@ from evaluators.changes import LEVEL, Change
 from evaluators.history import Scoring
 from evaluators.report import wording
 from evaluators.report.compare_charts import line_chart
-from evaluators.report.render import template
+from evaluators.report.render import outline, template
 from evaluators.report.tables import RATES
 from evaluators.report.wording import Card
 from pipelines.storage import write_bytes
@@ -113,14 +113,14 @@ def render_compare(inputs: CompareInputs) -> str:
         "runs": bool(inputs.runs),
         "config": bool(inputs.config or inputs.commands),
     }
-    return template("compare.html", WORDS).render(
+    return template("page.html", WORDS).render(
         inputs=inputs,
+        prefix="compare_",
         figures=found,
         leading=LEADING,
         metrics=RATES,
         line_chart=lambda figure: line_chart(figure, inputs.runs, worse_in(inputs, figure)),
-        sections=[(name, title) for name, (title, _) in SECTIONS.items() if shown[name]],
-        missing=[(title, why) for name, (title, why) in SECTIONS.items() if not shown[name]],
+        **outline(SECTIONS, shown),
         cards=list(cards(inputs)),
         summary=summary(inputs),
     )

@@ -78,15 +78,26 @@ def present(inputs: ReportInputs) -> dict[str, bool]:
     return {name: bool(found[name]) for name in SECTIONS}
 
 
+def outline(
+    titles: Mapping[str, tuple[str, str]], shown: Mapping[str, bool]
+) -> dict[str, list[tuple[str, str]]]:
+    """For any page: `sections`, ids and titles of those shown; `missing`, titles of the others and
+    why.
+    """
+    return {
+        "sections": [(name, title) for name, (title, _) in titles.items() if shown[name]],
+        "missing": [(title, why) for name, (title, why) in titles.items() if not shown[name]],
+    }
+
+
 def render(inputs: ReportInputs) -> str:
     """The page."""
-    shown = present(inputs)
     words = ("points", "span", "duration")
     page = template("page.html", {name: getattr(wording, name) for name in words})
     return page.render(
         inputs=inputs,
-        sections=[(name, title) for name, (title, _) in SECTIONS.items() if shown[name]],
-        missing=[(title, why) for name, (title, why) in SECTIONS.items() if not shown[name]],
+        prefix="",
+        **outline(SECTIONS, present(inputs)),
         cards=list(wording.cards(inputs)),
         summary=wording.summary(inputs),
         tables=score_tables(inputs),

@@ -14,7 +14,7 @@ from html import escape
 from evaluators.report import charts
 from evaluators.report.inputs import Row
 from evaluators.report.lineage import lineage
-from evaluators.report.render import template
+from evaluators.report.render import outline, template
 from evaluators.report.screens_inputs import Drawn, ScreensInputs
 from evaluators.report.wording import Card, duration, number, percent
 
@@ -26,7 +26,6 @@ SECTIONS = {
     "icons": ("Icons named", "no classifier of icons was scored"),
     "worst": ("The worst screens", "there is no truth to compare with"),
     "tasks": ("Tasks", "none were written"),
-    "further": ("Other scores", "nothing else was scored"),
     "contents": ("What is on the screens", "no schemas were given"),
     "times": ("Where the time goes", "no times were kept"),
     "training": ("Training", "no training curve was given; the models came from elsewhere"),
@@ -47,7 +46,6 @@ def present(inputs: ScreensInputs) -> dict[str, bool]:
         **{suite: suite in suites for suite in SUITES},
         "worst": inputs.worst,
         "tasks": inputs.tasks is not None,
-        "further": suites - set(SUITES),
         "contents": inputs.contents is not None,
         "times": inputs.steps or inputs.stages,
         "training": any(len(run.lines) > 1 for run in inputs.runs),
@@ -59,18 +57,15 @@ def present(inputs: ScreensInputs) -> dict[str, bool]:
 
 def render_screens_report(inputs: ScreensInputs) -> str:
     """The page."""
-    shown = present(inputs)
     page = template("screens.html", {"duration": duration, "share": share, "figure": figure})
     return page.render(
         inputs=inputs,
-        sections=[(name, title) for name, (title, _) in SECTIONS.items() if shown[name]],
-        missing=[(title, why) for name, (title, why) in SECTIONS.items() if not shown[name]],
+        **outline(SECTIONS, present(inputs)),
         cards=list(cards(inputs)),
         summary=[],
         score=lambda *key: score(inputs.scores, *key),
         splits=lambda suite: splits(inputs.scores, suite),
         models=lambda suite: models(inputs.scores, suite),
-        further=[row for row in inputs.scores if row["suite"] not in SUITES],
         lineage=lineage(inputs.manifests),
         charts=charts,
         overlay=overlay,

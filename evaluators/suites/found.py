@@ -7,11 +7,8 @@ be decoded stays a row, so that it is unanswered and not gone.
 
 from __future__ import annotations
 
-import io
 import json
 import posixpath
-import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +20,7 @@ from evaluators.suites.catalogue import Layout, SetSpec
 from evaluators.suites.labelled import ROWS_A_SHARD, Picture, labelled_table
 from pipelines import datasets, hashing, storage
 from pipelines.datasets import Dataset
+from pipelines.pictures import flaw
 from pipelines.records import record_id
 
 AUDIT = "audit.json"
@@ -265,27 +263,6 @@ def _pictures(
         seen.images.setdefault(item.split, set()).add(item.origin)
         seen.classes.setdefault(item.split, Counter())[name] += 1
         yield Picture(item.origin, image, name, item.split)
-
-
-def flaw(image: bytes) -> str:
-    """Why an encoded image cannot be decoded; empty if it can.
-
-    JPEGs are decoded at an eighth of their size, which reads every byte and costs a fifth.
-    """
-    from PIL import Image
-
-    if not image:
-        return "no such file, or an empty one"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(image)) as picture:
-                picture.draft("RGB", (32, 32))
-                picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        told = re.sub(r" at 0x[0-9a-f]+", "", str(error))  # an address is another in every run
-        return f"{type(error).__name__}: {told}"
-    return ""
 
 
 def _audit(spec: SetSpec, names: _Names, seen: _Tally) -> Audit:

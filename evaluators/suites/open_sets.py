@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluators.suites.found import EXAMPLES, Audit, Damage, flaw
+from evaluators.suites.found import EXAMPLES, Audit, Damage
 from pipelines import hashing
+from pipelines.pictures import flaw
 
 FILES = ("composed", "captioning", "vqa")
 

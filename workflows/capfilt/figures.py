@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ SPLIT_ALL, SPLIT_SWAPPED, SPLIT_TWINS = "all", "swapped", "twins"
 KEPT = "kept"
 WRITERS = {"written": "captioner", "beam": "captioner, beam", "web": "web texts"}
 """By column of the answers, the name in the scores."""
-LEAST = {"probability": 0.0, "similarity": -1.0}
+LEAST: dict[Literal["probability", "similarity"], float] = {"probability": 0.0, "similarity": -1.0}
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def by_other(answers: pa.Table, rule: Rule, seed: int) -> dict[str, Interval]:
     others = [
         by for by in LEAST if by != rule.by and np.isfinite(answers.column(by).to_numpy()).any()
     ]
-    rules = {by: replace(rule, by=by) for by in others}  # type: ignore[arg-type]
-    return {by: swap_score(answers, one, seed).average_precision for by, one in rules.items()}
+    rules = {by: replace(rule, by=by) for by in others}
+    return {str(by): swap_score(answers, one, seed).average_precision for by, one in rules.items()}
 
 
 def swap_curve(answers: pa.Table, rule: Rule) -> Curve:

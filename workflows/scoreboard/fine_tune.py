@@ -20,10 +20,10 @@ from evaluators.checkpoints import supervised_contender
 from evaluators.contenders import Contender
 from evaluators.fine_tuned import fine_tuned_rows, in_distribution_row
 from evaluators.score import ScoreConfig, score
-from evaluators.suites.found import flaw
 from evaluators.suites.kinds import Classification, Source, Suite, class_names
 from pipelines import datasets
 from pipelines.datasets import Dataset, open_dataset
+from pipelines.pictures import flaw
 from pipelines.records import LABELLED
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ themselves (render-screens, train-detector, train-icons, screens, screen-tasks) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,11 +111,8 @@ def demo(config: ScreensDemoConfig) -> str:
     job = Job(config.out, config.engines)
     times = Times(job)
     made = make(job, config, times)
-    # What is trained on `made` (screens with truth, tasks, mixture) and scored comes here; the
-    # report takes any further `scores` dataset.
-    further: Sequence[Dataset] = ()
     with job.console.task("report"):
-        report = write_demo_report(job, config, made, [*made.scores, *further], times.seconds())
+        report = write_demo_report(job, config, made, times.seconds())
     job.console.summary(f"Report: {report}")
     return report
 

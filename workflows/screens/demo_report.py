@@ -54,13 +54,11 @@ def write_demo_report(
     job: Job,
     config: ScreensDemoConfig,
     made: Made,
-    scores: Sequence[Dataset],
     stages: Mapping[str, float],
 ) -> str:
     """Write report/index.html and what it links to; returns its path.
 
     Args:
-        scores: `scores` datasets; suites that the page has no section for come as a table.
         stages: seconds by stage.
     """
     folder = job.at("report")
@@ -71,7 +69,7 @@ def write_demo_report(
         found,
         title="Screens, from templates to tasks",
         introduction=INTRODUCTION,
-        scores=[row for one in scores for row in one.table().to_pylist()],
+        scores=[row for one in made.scores for row in one.table().to_pylist()],
         goals=GOALS,
         worst=[_worst(one) for one in worst(compared, WORST)],
         overlays=[
@@ -80,7 +78,7 @@ def write_demo_report(
         tasks=tasks_of(made.tasks, made.schemas, names),
         stages=stages,
         runs=list(_runs(made)),
-        manifests=ancestry([*scores, made.mixture], root=job.out),
+        manifests=ancestry([*made.scores, made.mixture], root=job.out),
         config=config_dict(config),
         commands=[
             f"sightmill screens-demo --out {job.out}",

@@ -8,13 +8,13 @@ file and key.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from annotators.screen.public.layouts import LAYOUTS
 from annotators.screen.public.sets import Asked, BadRowError, Flaws, PublicSet
+from pipelines.pictures import flaw
 from pipelines.records import record_id
 
 
@@ -41,7 +41,7 @@ def questions(spec: PublicSet, root: Path, split: str, flaws: Flaws) -> Iterator
             continue
         if seen is None or seen[0] != path:  # questions of one picture follow each other
             seen = path, path.read_bytes()
-        if wrong := undecodable(seen[1]):
+        if wrong := flaw(seen[1]):
             flaws.note("corrupt_image", f"{place}: {path}: {wrong}")
             continue
         yield _row(spec, split, asked, seen[1])
@@ -56,15 +56,3 @@ def _row(spec: PublicSet, split: str, asked: Asked, image: bytes) -> dict[str, A
         "question": asked.prompt,
         "references": list(asked.answers),
     }
-
-
-def undecodable(image: bytes) -> str:
-    """Why an encoded picture cannot be opened; "" if it can."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(image)) as opened:
-            opened.verify()
-    except Exception as error:  # Pillow's readers raise of all kinds
-        return f"{type(error).__name__}: {error}"[:200]
-    return ""

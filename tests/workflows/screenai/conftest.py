@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import io
-import posixpath
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 from annotators.screen import grammar
 from annotators.screen.truth import true_schema
-from pipelines.datasets import Dataset, write_shard
-from pipelines.records import SCHEMAS, record_id
-from workflows.job import Job
+from pipelines.datasets import Dataset
+from pipelines.records import record_id
 
 Build = Callable[[str, Sequence[dict[str, Any]]], Dataset]
 TRAIN, HELD_OUT = 8, 4
@@ -68,26 +64,6 @@ def tasks(row: dict[str, Any]) -> dict[str, Any]:
         "status": "ok",
         "detail": "",
     }
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return Job(str(tmp_path / "run"))
-
-
-@pytest.fixture
-def build(job: Job) -> Build:
-    """A dataset of rows by its name."""
-
-    def of(name: str, rows: Sequence[dict[str, Any]]) -> Dataset:
-        def write(folder: str, _: Any) -> dict[str, int]:
-            table = pa.Table.from_pylist(list(rows), SCHEMAS[name])
-            write_shard(posixpath.join(folder, "00000.parquet"), table)
-            return {}
-
-        return job.build(name, name, write)
-
-    return of
 
 
 @pytest.fixture

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import io
-import posixpath
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 from annotators.screen import grammar
 from annotators.screen.annotate import element_row
-from pipelines.datasets import Dataset, write_shard
-from pipelines.records import SCHEMAS, record_id
-from workflows.job import Job
+from pipelines.datasets import Dataset
+from pipelines.records import record_id
 
 CHART = "IMAGE 0 999 0 500 (TEXT 2024 100 200 100 200), LINK Sale 0 999 600 700"
 Build = Callable[[str, Sequence[dict[str, Any]]], Dataset]
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return Job(str(tmp_path / "run"))
-
-
-@pytest.fixture
-def build(job: Job) -> Build:
-    """A dataset of rows by its name."""
-
-    def of(name: str, rows: Sequence[dict[str, Any]]) -> Dataset:
-        def write(folder: str, _: Any) -> dict[str, int]:
-            table = pa.Table.from_pylist(list(rows), SCHEMAS[name])
-            write_shard(posixpath.join(folder, "00000.parquet"), table)
-            return {}
-
-        return job.build(name, name, write)
-
-    return of
 
 
 def png(width: int = 100, height: int = 100) -> bytes:
