@@ -1,14 +1,16 @@
 """The scoreboard beside CLIP_benchmark, and a million embeddings in flat memory.
 
-    python benchmarks/score.py --images 2000 --rounds 3      # zero-shot, whole runs, interleaved
+    python benchmarks/score.py                               # zero-shot, whole runs, interleaved
+    python benchmarks/score.py --classes 100 --templates 2   # hardly a prompt
     python benchmarks/score.py --million                     # 1,000,000 embeddings x 1,000 classes
 
 Both sides read the same WebDataset tars and the same weights of a ViT-B/32 CLIP (random: speed does
 not hang on them) and end with accuracy; ours includes the audit of the set and the writing of
-embeddings and predictions. Theirs is its own `evaluate` over its own loader, on the same threads,
-with one process that loads beside the one that computes, which was its best on two cores. Ours runs
-in float32 and in bfloat16; theirs knows half precision on CUDA only. The second protocol is timed
-on the embeddings that the first left.
+embeddings and predictions. Prompts are to images as in CLIP's protocol on ImageNet, 80 of each of
+1,000 classes to 50,000 images, unless told otherwise. Theirs is its own `evaluate` over its own
+loader, on the same threads, with one process that loads beside the one that computes, which was its
+best on two cores. Ours runs in float32 and in bfloat16; theirs knows half precision on CUDA only.
+The second protocol is timed on the embeddings that the first left.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from pathlib import Path
 import numpy as np
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # models.py here is not our models
-CLASSES, SIDE = 100, 256
-TEMPLATES = ("a photo of a {}.", "a drawing of a {}.")
+SIDE = 256
+KINDS = ("photo", "drawing", "picture", "sketch")
 
 
-def write_set(root: Path, images: int) -> None:
+def write_set(root: Path, images: int, classes: int, templates: int) -> None:
     from PIL import Image
 
     folder = root / "bench" / "test"
@@ -42,14 +44,16 @@ def write_set(root: Path, images: int) -> None:
             noise = np.random.default_rng(number).integers(0, 255, (24, 24, 3), dtype=np.uint8)
             out = io.BytesIO()
             Image.fromarray(noise).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(out, "jpeg")
-            for name, data in (("jpg", out.getvalue()), ("cls", b"%d" % (number % CLASSES))):
+            for name, data in (("jpg", out.getvalue()), ("cls", b"%d" % (number % classes))):
                 info = tarfile.TarInfo(f"s{number:07d}.{name}")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     (folder / "nshards.txt").write_text("1\n")
-    names = [f"thing number {index}" for index in range(CLASSES)]
+    names = [f"thing number {index}" for index in range(classes)]
     (root / "bench" / "classnames.txt").write_text("\n".join(names) + "\n")
-    prompts = "\n".join(template.replace("{}", "{c}") for template in TEMPLATES)
+    prompts = "\n".join(
+        f"a {KINDS[place % len(KINDS)]} of a {{c}}, number {place}." for place in range(templates)
+    )
     (root / "bench" / "zeroshot_classification_templates.txt").write_text(prompts + "\n")
 
 
@@ -67,7 +71,7 @@ def write_model(path: Path) -> None:
 
 
 def ours(
-    root: Path, model: Path, out: Path, batch: int, precision: str
+    root: Path, model: Path, out: Path, batch: int, precision: str, classes: int
 ) -> tuple[float, float, float]:
     """(seconds, top-1, seconds of a second protocol)."""
     from evaluators.checkpoints import directory_contender
@@ -79,7 +83,7 @@ def ours(
 
     start = time.perf_counter()
     spec = SetSpec(
-        "bench", "bench", "classification", CLASSES, {}, "top1", ("{}",), None, "bench", (), ""
+        "bench", "bench", "classification", classes, {}, "top1", ("{}",), None, "bench", (), ""
     )
     found = find(spec, root, str(out / "sets"))
     assert isinstance(found, FoundSet)
@@ -138,16 +142,16 @@ def theirs(root: Path, model: Path, batch: int) -> tuple[float, float]:
     return time.perf_counter() - start, found["acc1"]
 
 
-def compare(images: int, rounds: int, batch: int) -> None:
+def compare(images: int, classes: int, templates: int, rounds: int, batch: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="score-"))
-    write_set(folder / "root", images)
+    write_set(folder / "root", images, classes, templates)
     write_model(folder / "model")
     seconds: dict[str, list[float]] = {"float32": [], "bfloat16": [], "peer": [], "second": []}
     for number in range(rounds):
         top1 = {}
         for precision in ("float32", "bfloat16"):
             out = folder / f"{precision}-{number}"
-            run = ours(folder / "root", folder / "model", out, batch, precision)
+            run = ours(folder / "root", folder / "model", out, batch, precision, classes)
             took, top1[precision], second = run
             seconds[precision].append(took)
             seconds["second"].append(second)
@@ -158,7 +162,8 @@ def compare(images: int, rounds: int, batch: int) -> None:
     rate = {name: images / float(np.median(taken)) for name, taken in seconds.items()}
     for precision in ("float32", "bfloat16"):
         a, b = rate[precision], rate["peer"]
-        line = {"name": f"zero-shot, whole run, {precision}", "ours": round(a, 2)}
+        name = f"zero-shot, {images:,} images, {classes * templates:,} prompts, {precision}"
+        line = {"name": name, "ours": round(a, 2)}
         line |= {"peer": round(b, 2), "ratio": round(a / b, 3), "unit": "images/s"}
         print(json.dumps(line | {"ok": bool(a >= 1.3 * b)}))
     slow = round(float(np.median(seconds["second"])), 2)
@@ -232,6 +237,8 @@ def peak() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--templates", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--million", action="store_true")
@@ -240,7 +247,8 @@ def main() -> None:
     if arguments.million:
         million(arguments.count, 1000)
     else:
-        compare(arguments.images, arguments.rounds, arguments.batch)
+        a = arguments
+        compare(a.images, a.classes, a.templates, a.rounds, a.batch)
 
 
 if __name__ == "__main__":

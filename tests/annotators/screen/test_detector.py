@@ -12,12 +12,14 @@ from PIL import Image, ImageDraw
 
 from annotators.screen.classes import CLASSES
 from annotators.screen.detector import CONFIG, WEIGHTS, Detect, Detecting
-from annotators.screen.detector_training import DetectorConfig, export_yolo, labels, train
+from annotators.screen.detector_training import DetectorConfig, cut, export_yolo, labels, train
 from pipelines import datasets
 from pipelines.records import DETECTION, SCREENS, record_id
 from pipelines.stages import Step, check
 
-SMALL = DetectorConfig(width=0.0625, depth=0.34, image_size=96, epochs=2, batch=4, threads=1)
+SMALL = DetectorConfig(
+    width=0.0625, image_size=96, part=96, parts=1, least_scale=1.0, epochs=2, batch=4, threads=1
+)
 
 
 def png(seed: int, size: tuple[int, int] = (96, 64)) -> tuple[bytes, list[float]]:
@@ -76,10 +78,38 @@ def test_labels_are_shares_of_the_picture() -> None:
 def test_the_layout_has_training_screens_only(screens: datasets.Dataset, tmp_path: Path) -> None:
     export_yolo(screens, str(tmp_path), replace(SMALL, checked=0.3))
     found = {path.stem for path in tmp_path.rglob("*.png")}
-    assert found == {record_id("test", str(seed)) for seed in range(14)}
+    assert found == {record_id("test", str(seed)) + "-0" for seed in range(14)}
     parts = [len(list((tmp_path / "labels" / part).iterdir())) for part in ("train", "val")]
     assert sum(parts) == 14
     assert min(parts) > 0
+
+
+def test_an_element_is_where_it_is_seen_on_each_part() -> None:
+    config = DetectorConfig(image_size=160, part=64, parts=40, least_scale=0.6)
+    screen = row(3, image=png(3, (200, 120))[0])
+    x0, y0, x1, y1 = png(3, (200, 120))[1]
+    screen["truth"][0] |= {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
+    parts = list(cut(screen, config))
+    assert len(parts) == 40
+    assert {len(truth) for _, truth in parts} == {0, 1}
+    for pixels, truth in parts:
+        assert max(pixels.shape[:2]) <= 64
+        blue = pixels[..., 0] < 140
+        if not truth:  # less than a third of 33 x 19 at most at the largest scale
+            assert blue.sum() < 0.4 * 33 * 19 * 0.8**2
+            continue
+        down, right = np.nonzero(blue)
+        seen = [right.min(), down.min(), right.max() + 1, down.max() + 1]
+        said = [truth[0][edge] for edge in ("x0", "y0", "x1", "y1")]
+        assert said == pytest.approx(seen, abs=1.0)
+
+
+def test_parts_hang_on_the_screen_and_the_seed_alone() -> None:
+    config = DetectorConfig(image_size=90, part=48, parts=2)
+    first, again = (list(cut(row(1), config)) for _ in range(2))
+    assert all((a[0] == b[0]).all() and a[1] == b[1] for a, b in zip(first, again, strict=True))
+    other = next(cut(row(1), replace(config, seed=1)))
+    assert other[0].shape != first[0][0].shape or (other[0] != first[0][0]).any()
 
 
 def test_a_dataset_without_training_screens_is_refused(tmp_path: Path) -> None:
