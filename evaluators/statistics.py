@@ -11,7 +11,8 @@ Letters: N items, K concepts, R resamples.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +60,21 @@ def mean_of(values: Sequence[float]) -> Rate:
     return Rate(float(np.mean(values)), n, error)
 
 
-def mean_rate(rates: Sequence[Rate]) -> Rate:
-    """Mean of independent rates, each weighed alike; n counts the items of all of them."""
-    error = math.sqrt(math.fsum(one.standard_error**2 for one in rates)) / len(rates)
-    value = math.fsum(one.value for one in rates) / len(rates)
-    return Rate(value, sum(one.n for one in rates), error)
+def mean_of_groups(groups: Sequence[Mapping[str, Sequence[float]]]) -> Rate:
+    """Mean over groups of each group's mean; n counts the values of all of them.
+
+    Values of one key belong together, within a group and across groups, such as the questions asked
+    of one picture: the standard error is that of drawing keys, linearised. Where every key is in
+    one group with one value, it is that of a mean of independent means, up to (n - 1) / n.
+    """
+    means = [mean_of([one for of_key in group.values() for one in of_key]) for group in groups]
+    leans: Counter[str] = Counter()
+    for group, mean in zip(groups, means, strict=True):
+        for key, values in group.items():
+            leans[key] += math.fsum(value - mean.value for value in values) / mean.n
+    error = math.sqrt(math.fsum(lean**2 for lean in leans.values())) / len(groups)
+    value = math.fsum(mean.value for mean in means) / len(groups)
+    return Rate(value, sum(mean.n for mean in means), error)
 
 
 def over_seeds(rates: Sequence[Rate]) -> Rate:

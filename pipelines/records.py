@@ -307,6 +307,7 @@ COMPOSED_QUERIES = pa.schema(
 COMPOSED_ANSWERS = pa.schema(
     [
         _column("image_id", pa.string(), "key of the query; by the suite"),
+        _column("reference", pa.string(), "class_name of the picture that is asked with"),
         _column("group", pa.string(), "part of the set, such as a domain; by the suite"),
         _column("status", pa.string(), "ok, or why it is not answered; by composed"),
         _column("candidates", pa.int32(), "pictures that were searched; by composed"),

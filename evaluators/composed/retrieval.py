@@ -62,8 +62,7 @@ def answered(
 
 def _row(query: Row, status: str) -> Row:
     return {
-        "image_id": query["image_id"],
-        "group": query["group"],
+        **{name: query[name] for name in ("image_id", "reference", "group")},
         "status": status,
         "candidates": 0,
         "partners": 0,

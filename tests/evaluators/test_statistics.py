@@ -45,6 +45,29 @@ def test_mean_per_class_is_the_mean_of_class_means():
     assert found.standard_error == pytest.approx(math.sqrt(variance) / 2)
 
 
+def test_groups_that_share_their_pictures_are_as_unsure_as_repeated_samples():
+    def draw():
+        ease = rng.normal(size=200)  # of a picture, asked with in both groups, in one of them twice
+        groups = [{}, {}]
+        for picture, easy in enumerate(ease):
+            groups[0][str(picture)] = [float(easy + rng.normal() > 0)]
+            groups[1][str(picture)] = [float(easy + rng.normal() > 1) for _ in range(2)]
+        return statistics.mean_of_groups(groups)
+
+    drawn = [draw() for _ in range(800)]
+    assert np.std([one.value for one in drawn]) == pytest.approx(drawn[0].standard_error, rel=0.12)
+    assert drawn[0].n == 600
+
+
+def test_groups_without_a_shared_key_are_independent():
+    groups = [{f"{name}{i}": [x] for i, x in enumerate(rng.random(300))} for name in "ab"]
+    found = statistics.mean_of_groups(groups)
+    means = [statistics.mean_of([x for [x] in group.values()]) for group in groups]
+    assert found.value == pytest.approx(np.mean([mean.value for mean in means]))
+    apart = math.sqrt(sum(mean.standard_error**2 for mean in means)) / 2
+    assert found.standard_error == pytest.approx(apart, rel=0.01)
+
+
 def test_bootstrap_of_a_mean_has_the_known_error():
     x = rng.normal(3, 2, size=500)
     weights = statistics.bootstrap_weights(500, 4000, seed=0)
