@@ -34,7 +34,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.blip.med import MEDConfig, WordHead, begin, dictated, trim, with_words
+from models.blip.med import MEDConfig, WordHead, begin, dictated, in_lengths, trim, with_words
 from models.blip.towers import Batch, Momentum, Towers, unit
 from models.generation import GenerationConfig, generate
 from models.layers.cache import Cache
@@ -121,10 +121,15 @@ class BLIP(Towers):
 
     def _match(self, cache: Cache, tokens_BL: Tensor) -> Tensor:
         text = self.config.text
-        tokens_BT, valid_BT = trim(tokens_BL, text.end)
-        states_BTD = self.text_tower(begin(tokens_BT, text.encode), cache, valid_BS=valid_BT)
-        logits_B2: Tensor = self.matching_head(states_BTD[:, 0])
-        return logits_B2
+
+        def run(rows_B: Tensor | None, tokens_BL: Tensor) -> Tensor:
+            tokens_BT, valid_BT = trim(tokens_BL, text.end)
+            begun_BT, seen = begin(tokens_BT, text.encode), cache.sources(rows_B)
+            states_BTD = self.text_tower(begun_BT, seen, valid_BS=valid_BT)
+            logits_B2: Tensor = self.matching_head(states_BTD[:, 0])
+            return logits_B2
+
+        return in_lengths(run, tokens_BL, text.end)
 
     def word_logits(self, tokens_BL: Tensor, cache: Cache) -> Tensor:
         """Logits (B, L, V) of what follows each token; `cache` holds images (`text_tower.look`)."""
@@ -217,9 +222,14 @@ class BLIP(Towers):
         """Summed loss and number of words of each caption, (B, 2); the prompt is not scored."""
         text, prompt = self.config.text, self.config.prompt
         begun_1P = torch.tensor([[text.decode, *prompt]], device=tokens_BL.device)
-        read_BT, labels_BT = dictated(tokens_BL, text.end, begun_1P.expand(len(tokens_BL), -1))
-        states_BTD = self.text_tower(read_BT, cache, causal=True)[:, len(prompt) :]
-        return word_losses(self._words_of(states_BTD), labels_BT, self.config.smoothing)
+
+        def run(rows_B: Tensor | None, tokens_BL: Tensor) -> Tensor:
+            read_BT, labels_BT = dictated(tokens_BL, text.end, begun_1P.expand(len(tokens_BL), -1))
+            seen = cache.sources(rows_B)
+            states_BTD = self.text_tower(read_BT, seen, causal=True)[:, len(prompt) :]
+            return word_losses(self._words_of(states_BTD), labels_BT, self.config.smoothing)
+
+        return in_lengths(run, tokens_BL, text.end)
 
     def features(self, batch: Batch) -> tuple[Tensor, ...]:
         """A captioner's summed loss and number of words of each example, for micro-batches.

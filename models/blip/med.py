@@ -23,7 +23,7 @@ C their width, V words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,6 +36,9 @@ from models.layers.cache import Cache, KeyValues
 from models.layers.packed import linear
 from models.layers.positions import Positions1D
 from models.training.matching import IGNORED
+
+LENGTHS, LEAST_TOGETHER = 4, 32
+"""How many lengths of texts a batch is told apart in, and how many texts each is worth it for."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,23 @@ def trim(tokens_BL: Tensor, end: int) -> tuple[Tensor, Tensor]:
         return tokens_BL, valid_BL
     longest = int(valid_BL.sum(dim=1).max())
     return tokens_BL[:, :longest], valid_BL[:, :longest]
+
+
+def in_lengths(
+    run: Callable[[Tensor | None, Tensor], Tensor], tokens_BL: Tensor, end: int
+) -> Tensor:
+    """What `run` gives for each text, (B, ...), with texts of about one length run together, so
+    that a short one is not as dear as the longest of the batch.
+
+    Args:
+        run: takes row numbers, None for all, and these rows of the tokens; gives a row for each.
+    """
+    if torch.compiler.is_compiling() or len(tokens_BL) < 2 * LEAST_TOGETHER:
+        return run(None, tokens_BL)
+    parts = min(LENGTHS, len(tokens_BL) // LEAST_TOGETHER)
+    order_B = until_end(tokens_BL, end).sum(dim=1).argsort(stable=True)
+    out_B = torch.cat([run(rows, tokens_BL[rows]) for rows in order_B.chunk(parts)])
+    return out_B[order_B.argsort()]
 
 
 def begin(tokens_BL: Tensor, first: int) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blip.med import MED, MEDConfig, trim
+from models.blip.med import MED, MEDConfig, in_lengths, trim
 from models.training.objectives import gather_rows
 from models.vision.vit import ViT, ViTConfig
 
@@ -69,10 +69,15 @@ class Towers(nn.Module):
 
     def encode_text(self, tokens_BL: Tensor) -> Tensor:
         """Features (B, E), not normalised, of token ids (B, L) int64, each text with its end."""
-        tokens_BT, valid_BT = trim(tokens_BL, self.text_tower.config.end)
-        states_BTD = self.text_tower(tokens_BT, valid_BS=valid_BT)
-        features_BE: Tensor = self.text_projection(states_BTD[:, 0])
-        return features_BE
+        end = self.text_tower.config.end
+
+        def run(_: Tensor | None, tokens_BL: Tensor) -> Tensor:
+            tokens_BT, valid_BT = trim(tokens_BL, end)
+            states_BTD = self.text_tower(tokens_BT, valid_BS=valid_BT)
+            features_BE: Tensor = self.text_projection(states_BTD[:, 0])
+            return features_BE
+
+        return in_lengths(run, tokens_BL, end)
 
 
 class Momentum(nn.Module):

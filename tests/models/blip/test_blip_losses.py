@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import BlipTextConfig
 from transformers.models.blip.modeling_blip_text import BlipTextLMHeadModel, BlipTextModel
 
+from models.blip import med
 from models.blip.blip import BLIP, BLIPConfig
 from models.blip.med import MEDConfig, until_end
 from models.public.blip_authors import read
@@ -296,6 +297,22 @@ def test_negatives_have_their_probabilities_and_a_floor() -> None:
     far = torch.tensor([[200.0, -200.0, -200.0]]).expand(4000, -1)
     drawn = hard_negatives(far, torch.zeros(4000, dtype=torch.int64))
     torch.testing.assert_close(float((drawn == 1).float().mean()), 0.5, atol=0.05, rtol=0)
+
+
+def test_texts_of_alike_length_may_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = BLIP(SMALL), make_batch(70)
+
+    def losses(together: int) -> tuple[dict[str, Tensor], list[Tensor | None]]:
+        monkeypatch.setattr(med, "LEAST_TOGETHER", together)
+        torch.manual_seed(3)
+        model.zero_grad()
+        found = model.losses(batch)
+        found["loss"].backward()
+        return found, [parameter.grad for parameter in model.parameters()]
+
+    (plain, wanted), (found, grads) = losses(1000), losses(16)
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(grads, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_one_example_has_no_negatives() -> None:
