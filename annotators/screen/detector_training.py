@@ -46,9 +46,9 @@ class DetectorConfig:
     """Cut of every training screen."""
     least_scale: float = 0.5
     """A part is cut from the screen at `image_size` times a share from this one to 1."""
-    epochs: int = 10
+    epochs: int = 20
     """Times that every part is seen."""
-    batch: int = 8
+    batch: int = 4
     """Parts a step."""
     rate: float = 0.003
     """Peak learning rate of AdamW."""

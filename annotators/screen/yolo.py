@@ -8,6 +8,7 @@ it is imported, and the font that it looks for is put where it looks.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -29,17 +30,19 @@ def library() -> Any:
     from PIL import Image
 
     opener = Image.open
-    import ultralytics
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # settings and font are files that all processes share
+        import ultralytics
 
+        ultralytics.settings.update({"sync": False})
+        font = folder / "Ultralytics" / "Arial.ttf"  # looked for, and else fetched
+        if not font.exists():
+            import matplotlib
+
+            font.parent.mkdir(parents=True, exist_ok=True)
+            letters = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+            font.write_bytes(letters.read_bytes())
     Image.open = opener  # its own one installs decoders on the way and hides what went wrong
-    ultralytics.settings.update({"sync": False})
-    font = folder / "Ultralytics" / "Arial.ttf"  # looked for, and else fetched
-    if not font.exists():
-        import matplotlib
-
-        font.parent.mkdir(parents=True, exist_ok=True)
-        letters = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-        font.write_bytes(letters.read_bytes())
     return ultralytics
 
 

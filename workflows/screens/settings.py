@@ -17,8 +17,8 @@ DRAW = Draw(screens=330)
 BROWSERS = 2
 """A core each: a screen takes 1.9 seconds of one, mostly of the page's own scripts."""
 
-DETECTOR = DetectorConfig(epochs=40)
-"""Some 240 screens an epoch, 20 seconds on two cores with AMX."""
+DETECTOR = DetectorConfig(epochs=9)
+"""Some 1,300 parts of 220 screens an epoch, 90 seconds on two cores with AMX."""
 
 CROPS = Crops(a_type=160, other=1, most_others=300)
 """Some 15,000 crops, a third of the recipe's: 140 a second are drawn."""
