@@ -33,7 +33,7 @@ In order, the first rule that fits an element gives its class:
   CARD             whatever has a frame (border on three sides, shadow, or rounded fill), is 100 x 60
                    or more, less than four fifths of the view, and holds two elements or more
   LABEL            <label>, <legend>: its text
-  LINK             <a href>: its text
+  LINK             <a href>, and a <label> whose control is hidden: its text
   TEXT             the text right in a block, with that of the inline elements in it
 
 An element is seen if it has a box in the view after clipping by what scrolls or hides around it,
@@ -361,6 +361,7 @@ function classOf(e, b, c) {
   if (!inline(e) && w >= 100 && h >= 60 && w * h < 0.8 * W * H && (framed(e) || filled(e) && rounded(e)) &&
       !['td', 'th', 'tr', 'tbody', 'fieldset', 'form', 'li', 'body'].includes(tag) && e.querySelectorAll('*').length >= 2)
     return 'CARD?';
+  if (tag === 'label' && e.control && e.control.hidden) return 'LINK'; // it folds something out
   if (tag === 'label' || tag === 'legend') return 'LABEL';
   if (tag === 'a' && (e.hasAttribute('href') || e.onclick)) return 'LINK';
   return null;

@@ -33,6 +33,7 @@ PAGE = f"""<!doctype html><meta charset=utf-8><style>{STYLE}</style>
 <nav><a href=#1>First</a> <a href=#2>Second</a></nav>
 <div class=frame><h3>Invoices</h3><button disabled>Pay</button>
 <label for=q>Amount</label><input id=q value=12.50 required>
+<label for=more>More</label><input id=more type=checkbox hidden>
 <input type=checkbox checked><input type=radio><input type=range value=30>
 <select><option>Euro<option>Dollar</select><progress value=0.5></progress></div>
 <p class=off>Nobody sees this</p><p style="opacity:0">Nor this</p><p hidden>Nor that</p>
@@ -97,7 +98,7 @@ def test_controls_have_their_classes_texts_names_and_states(row: dict[str, Any])
     assert len(kinds(row, "PROGRESS_BAR")) == 1
     assert len(kinds(row, "TABLE")) == 1
     assert [e["name"] for e in kinds(row, "IMAGE")] == ["A square"]
-    assert said(row, "LINK") == ["Help", "First", "Second"]
+    assert said(row, "LINK") == ["Help", "First", "Second", "More"]
 
 
 def test_containers_come_before_what_they_hold(row: dict[str, Any]) -> None:
