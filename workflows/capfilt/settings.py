@@ -65,6 +65,6 @@ MATCHER = schedule(300, 1e-3)
 """The filter knows the 3,311 clean pairs by heart after some 300 steps: on pairs that it has not
 seen, 800 gave no better ranking, and a probability under 0.5 to half of the true ones.
 """
-FRESH_CONTRAST = schedule(300, 1e-3)
-FRESH = schedule(150, 1e-3)
+FRESH_CONTRAST = schedule(200, 1e-3)
+FRESH = schedule(120, 1e-3)
 """Of the ablation's twenty-one models: two minutes of two cores each."""
