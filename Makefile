@@ -10,8 +10,9 @@ export RAY_USAGE_STATS_ENABLED := 0
 demo: $(READY)  ## the main job: web pages to corpus to CLIP to report, in runs/demo
 	$(BIN)/sightmill demo
 
-test: $(READY)  ## every test, files side by side
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+test: $(READY)  ## every test, files side by side, each on one core
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
+		$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
