@@ -11,7 +11,7 @@ Letters: N items, K concepts, R resamples.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ def mean_of_groups(groups: Sequence[Mapping[str, Sequence[float]]]) -> Rate:
     one group with one value, it is that of a mean of independent means, up to (n - 1) / n.
     """
     means = [mean_of([one for of_key in group.values() for one in of_key]) for group in groups]
-    leans: Counter[str] = Counter()
+    leans: defaultdict[str, float] = defaultdict(float)
     for group, mean in zip(groups, means, strict=True):
         for key, values in group.items():
             leans[key] += math.fsum(value - mean.value for value in values) / mean.n
