@@ -134,6 +134,13 @@ def metrics(outcomes: Sequence[Outcome]) -> list[str]:
     return [name for name in names if name not in COUNTS]
 
 
+def columns(outcomes: Sequence[Outcome], words: Wording) -> list[str]:
+    """The same for a table that a narrow window may cut: what leads stands first."""
+    names = metrics(outcomes)
+    lead = [name for name in words.lead if name in names]
+    return lead + [name for name in names if name not in lead]
+
+
 def by_seed(outcomes: Sequence[Outcome], condition: str, metric: str) -> dict[int, float]:
     """The metric of a condition; seeds that lack it, or have NaN, are left out."""
     found = {o.seed: o.metrics.get(metric, math.nan) for o in outcomes if o.condition == condition}
@@ -204,9 +211,9 @@ def render_ablation(inputs: AblationInputs) -> str:
         inputs=inputs,
         sections=sections,
         missing=missing,
-        heads=[words.head(name) for name in metrics(outcomes)],
+        heads=[words.head(name) for name in columns(outcomes, words)],
         sizes=_sizes(outcomes),
-        rows=list(_rows(outcomes)),
+        rows=list(_rows(outcomes, columns(outcomes, words))),
         statements=statements(outcomes, words) if found["differences"] else [],
         against=_against_first(outcomes, words),
         seeds=len({one.seed for one in outcomes}),
@@ -218,13 +225,10 @@ def _sizes(outcomes: Sequence[Outcome]) -> list[str]:
     return [head for name, head in COUNTS.items() if any(name in o.metrics for o in outcomes)]
 
 
-def _rows(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
-    """A row a condition; the best mean of each metric is marked."""
-    cells = {c: {m: cell(outcomes, c, m) for m in metrics(outcomes)} for c in conditions(outcomes)}
-    known = {
-        m: [of[m].value for of in cells.values() if math.isfinite(of[m].value)]
-        for m in metrics(outcomes)
-    }
+def _rows(outcomes: Sequence[Outcome], shown: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A row a condition; the best mean of each metric that is shown is marked."""
+    cells = {c: {m: cell(outcomes, c, m) for m in shown} for c in conditions(outcomes)}
+    known = {m: [of[m].value for of in cells.values() if math.isfinite(of[m].value)] for m in shown}
     for condition, of in cells.items():
         sizes = [
             cell(outcomes, condition, name).value

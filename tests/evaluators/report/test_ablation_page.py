@@ -12,10 +12,12 @@ import pytest
 from scipy import stats
 
 from evaluators.report.ablation import (
+    CAPFILT,
     AblationInputs,
     Outcome,
     ablation_csv,
     ablation_json,
+    columns,
     differences,
     render_ablation,
     statements,
@@ -64,6 +66,13 @@ def test_sentences_name_what_is_told_apart_and_no_more() -> None:
     assert statements(alone) == [
         "No comparison has two seeds or more, so no difference is told apart from chance."
     ]
+
+
+def test_what_leads_stands_first() -> None:
+    told = [Outcome("none", 0, {"BLEU-1": 0.1, "CIDEr": 0.2, "image_to_text_r1": 0.3})]
+    assert columns(told, CAPFILT) == ["image_to_text_r1", "CIDEr", "BLEU-1"]
+    page = render_ablation(AblationInputs("t", told, 3))
+    assert page.index("CIDEr") < page.index("BLEU-1")
 
 
 def test_a_loss_is_called_lower() -> None:
